@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The guest's init: what its files share.
+ */
+#ifndef GUEST_H
+#define GUEST_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define __noreturn	__attribute__((__noreturn__))
+#define __printf(a, b)	__attribute__((__format__(printf, a, b)))
+
+/* A pattern becomes two arguments for each subtest that it matches. */
+#define MAX_ARGS	2048
+
+/**
+ * struct test - one program to run
+ * @name: what it is called in the results
+ * @argv: the program and its arguments, NULL terminated
+ * @argc: how many these are
+ * @limit: seconds that it may take
+ */
+struct test {
+	char *name;
+	char *argv[MAX_ARGS + 1];
+	int argc;
+	unsigned int limit;
+};
+
+/* Where results go: a channel that the kernel does not write to. */
+extern FILE *ktap;
+
+/* Nothing can run, say why on both channels: does not return */
+void __noreturn __printf(1, 2) bail_out(const char *fmt, ...);
+
+char *xstrdup(const char *s);
+void add_arg(struct test *test, const char *arg);
+int write_file(const char *path, const char *value);
+int read_file(const char *path, char *buf, size_t size);
+
+void bind_device(const char *name, const char *id);
+void run_test(struct test *test, unsigned int number);
+bool filter_test(struct test *test, const char *pattern);
+
+#endif /* GUEST_H */

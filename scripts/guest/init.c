@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * init - the first process of a guest that runs tests
+ *
+ * It mounts the file systems, obeys the run's instructions, tells what came of
+ * it as KTAP and powers the machine off. The instructions are the file /run,
+ * one to a line, which the host writes from its table of runs:
+ *
+ *	ktap DEVICE		the terminal that results go to
+ *	write PATH VALUE	write VALUE to a file, which must then read so
+ *	bind NAME ID		bind the PCI device ID (vendor:device or an address)
+ *				to vfio-pci; $NAME is its address from then on
+ *	test LIMIT NAME		a test called NAME, which may take LIMIT seconds
+ *	arg ARGUMENT		its program, then its arguments, $NAME expanded
+ *	filter PATTERN		run only those of its subtests that match
+ *	shell			no tests: a shell on the console
+ *
+ * A setup that fails ends the run ("Bail out!"): a test that runs on something
+ * else than the table says would prove nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "guest.h"
+
+#define INSTRUCTIONS	"/run"
+#define MAX_TESTS	256
+
+FILE *ktap;
+
+static struct test tests[MAX_TESTS];
+static unsigned int nr_tests;
+static bool want_shell;
+
+static void __noreturn power_off(void)
+{
+	fflush(NULL);
+	/* The host reads what is still on its way through the terminals. */
+	if (ktap)
+		tcdrain(fileno(ktap));
+	tcdrain(STDOUT_FILENO);
+	reboot(RB_POWER_OFF);
+	/* Without a way to power off: the host starts QEMU with -no-reboot. */
+	reboot(RB_AUTOBOOT);
+	exit(1);
+}
+
+void bail_out(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	printf("init: ");
+	vprintf(fmt, args);
+	printf("\n");
+	va_end(args);
+
+	if (ktap) {
+		va_start(args, fmt);
+		fprintf(ktap, "Bail out! ");
+		vfprintf(ktap, fmt, args);
+		fprintf(ktap, "\n");
+		va_end(args);
+	}
+	power_off();
+}
+
+char *xstrdup(const char *s)
+{
+	char *copy = strdup(s);
+
+	if (!copy)
+		bail_out("out of memory");
+	return copy;
+}
+
+int write_file(const char *path, const char *value)
+{
+	ssize_t len = strlen(value);
+	ssize_t ret;
+	int fd;
+
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, value, len);
+	ret = ret == len ? 0 : -(errno ?: EIO);
+	close(fd);
+	return ret;
+}
+
+/* Read a one-line file, without its newline */
+int read_file(const char *path, char *buf, size_t size)
+{
+	ssize_t len;
+	int fd;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	len = read(fd, buf, size - 1);
+	close(fd);
+	if (len < 0)
+		return -errno;
+	buf[len] = '\0';
+	buf[strcspn(buf, "\n")] = '\0';
+	return 0;
+}
+
+static void do_mount(const char *type, const char *where, const char *options)
+{
+	mkdir(where, 0755);
+	if (mount(type, where, type, 0, options))
+		bail_out("mount %s at %s: %s", type, where, strerror(errno));
+}
+
+static void mount_all(void)
+{
+	do_mount("proc", "/proc", NULL);
+	do_mount("sysfs", "/sys", NULL);
+	/* Over the initramfs's /dev/console, which is open already */
+	do_mount("devtmpfs", "/dev", NULL);
+	do_mount("tmpfs", "/dev/shm", NULL);
+	do_mount("tmpfs", "/tmp", NULL);
+	do_mount("hugetlbfs", "/dev/hugepages", NULL);
+	do_mount("debugfs", "/sys/kernel/debug", NULL);
+	symlink("/proc/self/fd", "/dev/fd");
+}
+
+static void open_ktap(const char *device)
+{
+	struct termios termios;
+	int fd;
+
+	fd = open(device, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 || tcgetattr(fd, &termios))
+		bail_out("%s, for results: %s", device, strerror(errno));
+	cfmakeraw(&termios);
+	tcsetattr(fd, TCSANOW, &termios);
+
+	ktap = fdopen(fd, "w");
+	if (!ktap)
+		bail_out("out of memory");
+	setvbuf(ktap, NULL, _IOLBF, 0);
+	fprintf(ktap, "KTAP version 1\n");
+}
+
+static void write_checked(const char *path, const char *value)
+{
+	char now[256];
+	int ret;
+
+	ret = write_file(path, value);
+	if (ret)
+		bail_out("write %s %s: %s", path, value, strerror(-ret));
+	if (!read_file(path, now, sizeof(now)) && strcmp(now, value))
+		bail_out("write %s %s: it reads %s", path, value, now);
+}
+
+void add_arg(struct test *test, const char *arg)
+{
+	if (test->argc == MAX_ARGS)
+		bail_out("%s: more than %d arguments", test->name, MAX_ARGS);
+	test->argv[test->argc++] = xstrdup(arg);
+}
+
+/* An argument that is $NAME stands for the address of the device NAME */
+static void expand_arg(struct test *test, const char *arg)
+{
+	const char *value = arg;
+
+	if (arg[0] == '$') {
+		value = getenv(arg + 1);
+		if (!value)
+			bail_out("%s: no device is called %s", test->name,
+				 arg + 1);
+	}
+	add_arg(test, value);
+}
+
+static struct test *new_test(const char *limit, const char *name)
+{
+	struct test *test = &tests[nr_tests++];
+
+	if (nr_tests > MAX_TESTS)
+		bail_out("more than %d tests", MAX_TESTS);
+	test->name = xstrdup(name);
+	test->limit = strtoul(limit, NULL, 10);
+	return test;
+}
+
+static void obey(char *line)
+{
+	static struct test *test;
+	char *word = strsep(&line, " ");
+	char *rest = line ?: "";
+
+	if (!strcmp(word, "arg") && test) {
+		expand_arg(test, rest);
+	} else if (!strcmp(word, "filter") && test) {
+		if (!filter_test(test, rest))
+			nr_tests--;
+		test = NULL;
+	} else if (!strcmp(word, "test")) {
+		word = strsep(&rest, " ");
+		test = new_test(word, rest ?: word);
+	} else if (!strcmp(word, "ktap")) {
+		open_ktap(rest);
+	} else if (!strcmp(word, "write")) {
+		word = strsep(&rest, " ");
+		write_checked(word, rest ?: "");
+	} else if (!strcmp(word, "bind")) {
+		word = strsep(&rest, " ");
+		bind_device(word, rest ?: "");
+	} else if (!strcmp(word, "shell")) {
+		want_shell = true;
+	} else {
+		bail_out("unknown instruction: %s %s", word, rest);
+	}
+}
+
+static void read_instructions(void)
+{
+	char *line = NULL;
+	size_t size = 0;
+	FILE *file;
+
+	file = fopen(INSTRUCTIONS, "re");
+	if (!file)
+		bail_out("%s: %s", INSTRUCTIONS, strerror(errno));
+	while (getline(&line, &size, file) > 0) {
+		line[strcspn(line, "\n")] = '\0';
+		if (*line)
+			obey(line);
+	}
+	free(line);
+	fclose(file);
+}
+
+/* The applets that a test or a person may call by name */
+static void install_busybox(void)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		execl("/bin/busybox", "busybox", "--install", "-s", "/bin",
+		      NULL);
+		_exit(127);
+	}
+	waitpid(pid, NULL, 0);
+}
+
+/* A shell with job control, which needs a session and a terminal of its own */
+static void run_shell(void)
+{
+	pid_t pid, dead;
+	char tty[64];
+
+	/* /dev/console cannot be a controlling terminal, what is behind it can */
+	if (read_file("/sys/class/tty/console/active", tty, sizeof(tty)) ||
+	    !*tty)
+		bail_out("no console to start a shell on");
+
+	pid = fork();
+	if (!pid) {
+		char path[80];
+		int fd;
+
+		snprintf(path, sizeof(path), "/dev/%s",
+			 strrchr(tty, ' ') ? strrchr(tty, ' ') + 1 : tty);
+		setsid();
+		fd = open(path, O_RDWR);
+		if (fd < 0)
+			_exit(127);
+		ioctl(fd, TIOCSCTTY, 0);
+		for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++)
+			dup2(fd, i);
+		if (fd > STDERR_FILENO)
+			close(fd);
+		execl("/bin/sh", "-sh", NULL);
+		_exit(127);
+	}
+	do
+		dead = wait(NULL);
+	while (dead != pid && (dead > 0 || errno == EINTR));
+}
+
+int main(void)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	mount_all();
+	setenv("PATH", "/bin:/tests", 1);
+	setenv("HOME", "/", 1);
+	install_busybox();
+	read_instructions();
+
+	if (want_shell) {
+		run_shell();
+		power_off();
+	}
+
+	fprintf(ktap, "1..%u\n", nr_tests);
+	for (unsigned int i = 0; i < nr_tests; i++)
+		run_test(&tests[i], i + 1);
+
+	/* The host takes a stream without this line for a guest that died. */
+	fprintf(ktap, "# init: the end\n");
+	power_off();
+}
