@@ -5,9 +5,11 @@
 # Source it first:  . "$(dirname "$0")/lib.sh"
 
 set -euo pipefail
+shopt -s inherit_errexit	# a failure inside $(...) counts too
 
 # The same words and sort order everywhere, whatever the user's locale.
 export LC_ALL=C
+export HOME=${HOME:-~}
 
 TOP=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd -P)
 BUILD=${BUILD:-$TOP/build}

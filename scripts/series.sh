@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# The series as files (patches/, series) and as branches (build/linux), for
+# scripts/tree and scripts/refresh. Source it after lib.sh.
+#
+# In build/linux:
+#   refs/heads/base		the pinned kernel, one commit
+#   refs/heads/<series>		one branch a series, each on top of the one before
+#   refs/notes/commits		what a patch says below its "---", which git am drops
+#   refs/pipeline/applied/<series>, refs/pipeline/notes
+#				both as they were when they last agreed with patches/
+#   refs/pipeline/patches	patches/ at that time, see manifest()
+#   refs/pipeline/{from,to}	set while the work tree is moved between these
+
+PATCHES=$TOP/patches
+
+# Whatever repository the caller works in (a git hook, say) is not ours.
+# shellcheck disable=SC2046	# one name a word
+unset $(git rev-parse --local-env-vars)
+
+# kgit ARG...: git in the kernel tree, the same for every user's configuration
+kgit()
+{
+	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null \
+	GIT_COMMITTER_NAME=vfio-noiommu GIT_COMMITTER_EMAIL=vfio-noiommu@localhost \
+		git -C "$LINUX" -c safe.directory='*' -c core.attributesFile=/dev/null \
+			-c gc.auto=0 "$@"
+}
+
+# One writer at a time in this clone; the lock ends with the process.
+lock_tree()
+{
+	mkdir -p "$BUILD/log"
+	exec 8> "$BUILD/linux.lock"
+	flock -n 8 || { note "waiting for another run in this clone"; flock 8; }
+}
+
+# listed_patches: the lines of the series file, "<series>/<patch>"
+listed_patches()
+{
+	sed -E '/^[[:space:]]*(#|$)/d' "$TOP/series"
+}
+
+# listed_series: the names of the series, in the order applied
+listed_series()
+{
+	listed_patches | sed 's,/.*,,' | uniq
+}
+
+# patches_of SERIES: the patches of one series, in the order applied
+patches_of()
+{
+	listed_patches | awk -F/ -v series="$1" '$1 == series'
+}
+
+pinned_version()
+{
+	awk '$1 == "version" { print $2 }' "$TOP/scripts/kernel.pin"
+}
+
+# manifest: all that decides what is applied, and to what
+manifest()
+{
+	local list
+
+	pinned_version
+	list=$(listed_patches)
+	[[ ! $list ]] || (cd "$PATCHES" && xargs -rd '\n' sha256sum -- <<< "$list")
+}
+
+# commit_of REF: its commit id, or nothing where there is none
+commit_of()
+{
+	kgit rev-parse -q --verify "$1^{commit}" || :
+}
+
+# is_bare: build/linux has no work tree. The pipeline's own tests use such
+# ones, since they need the commits only.
+is_bare()
+{
+	[[ $(kgit rev-parse --is-bare-repository) == true ]]
+}
+
+# uncommitted: what git status lists, untracked files too
+uncommitted()
+{
+	is_bare || kgit status --porcelain --untracked-files=all
+}
+
+# moved_branches: what the branches and notes have that patches/ does not
+moved_branches()
+{
+	local series head applied
+
+	kgit for-each-ref --format='%(refname:lstrip=3)' refs/pipeline/applied |
+	while read -r series; do
+		head=$(commit_of "refs/heads/$series")
+		applied=refs/pipeline/applied/$series
+		[[ $head && $head != "$(commit_of "$applied")" ]] || continue
+		echo "branch $series is not as it was applied (> in it, < no longer in it):"
+		kgit log --oneline --no-decorate --left-right "$applied...$head"
+	done
+	[[ $(commit_of refs/notes/commits) == "$(commit_of refs/pipeline/notes)" ]] ||
+		echo "the changelogs of patches (git notes) have changed"
+}
+
+# set_applied [COMMAND...]: record that patches/ and the branches agree, in one
+# transaction with more commands for git update-ref. "SERIES COMMIT" on stdin.
+set_applied()
+{
+	local id notes
+
+	id=$(manifest | kgit hash-object -w --stdin)
+	notes=$(commit_of refs/notes/commits)
+	{
+		echo start
+		(($# == 0)) || printf '%s\n' "$@"
+		echo "update refs/pipeline/patches $id"
+		[[ ! $notes ]] || echo "update refs/pipeline/notes $notes"
+		sed '/^$/d; s,^,update refs/pipeline/applied/,'
+		printf 'prepare\ncommit\n'
+	} | kgit update-ref --stdin > /dev/null
+}
+
+# changelog_of PATCH: what stands between its "---" and the diffstat
+changelog_of()
+{
+	awk '
+		!section { section = /^---$/; next }
+		/^diff --git / { exit }
+		{ line[++n] = $0 }
+		END {
+			while (n && (line[n] == "" ||
+				     line[n] ~ /^ .* \| +([0-9]+|Bin)/ ||
+				     line[n] ~ /^ [0-9]+ files? changed/ ||
+				     line[n] ~ /^ (create|delete|rename|copy|rewrite|mode change) /))
+				n--
+			for (i = 1; i <= n && line[i] == ""; i++)
+				;
+			while (i <= n)
+				print line[i++]
+		}' "$1"
+}
+
+# check_listed: the series file and the folders name the same patches
+check_listed()
+{
+	local log=$BUILD/log/series.log
+
+	diff <(listed_patches | sort) \
+	     <(cd "$PATCHES" 2>/dev/null && find . -name '*.patch' ! -name '0000-*' |
+	       sed 's,^\./,,' | sort) |
+		sed -n 's/^</no such file:/p; s/^>/not in series:/p' > "$log" || :
+	[[ ! -s $log ]] || die "the file series and the folder patches/ differ" "$log" \
+		"list each patch in series, in the order applied, as <series>/<patch>"
+}
