@@ -48,8 +48,17 @@ die()
 		fi
 		[[ ! $next ]] || printf ' next: %s\n' "$next"
 	} >&2
-	exit 1
+	exit $((BASH_SUBSHELL ? REPORTED : 1))
 }
+
+# A command that failed and that nobody looked after is an error like others,
+# told once: a subshell that has told exits with a status that says so.
+REPORTED=250
+# shellcheck disable=SC2154	# rc is set in the trap
+trap 'rc=$?; ((rc == REPORTED)) ||
+	printf "error: %s:%d: exit status %d of: %s\n" "${BASH_SOURCE[0]#"$TOP/"}" "$LINENO" "$rc" "$BASH_COMMAND" >&2
+	exit $((BASH_SUBSHELL ? REPORTED : 1))' ERR
+set -o errtrace
 
 # logged LOG WHAT COMMAND [ARG...]: run a long command with its output in LOG.
 # A terminal sees the seconds pass. A function given as COMMAND runs with

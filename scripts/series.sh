@@ -23,6 +23,7 @@ unset $(git rev-parse --local-env-vars)
 kgit()
 {
 	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null \
+	GIT_AUTHOR_NAME=vfio-noiommu GIT_AUTHOR_EMAIL=vfio-noiommu@localhost \
 	GIT_COMMITTER_NAME=vfio-noiommu GIT_COMMITTER_EMAIL=vfio-noiommu@localhost \
 		git -C "$LINUX" -c safe.directory='*' -c core.attributesFile=/dev/null \
 			-c gc.auto=0 "$@"
