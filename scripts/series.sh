@@ -8,8 +8,8 @@
 #   refs/heads/base		the pinned kernel, one commit
 #   refs/heads/<series>		one branch a series, each on top of the one before
 #   refs/notes/commits		what a patch says below its "---", which git am drops
-#   refs/pipeline/applied/<series>, refs/pipeline/notes
-#				both as they were when they last agreed with patches/
+#   refs/pipeline/applied/{base,<series>}, refs/pipeline/notes
+#				all as they were when they last agreed with patches/
 #   refs/pipeline/patches	patches/ at that time, see manifest()
 #   refs/pipeline/{from,to}	set while the work tree is moved between these
 
@@ -83,10 +83,16 @@ is_bare()
 	[[ $(kgit rev-parse --is-bare-repository) == true ]]
 }
 
+# has_worktree: false until the first checkout is complete
+has_worktree()
+{
+	! is_bare && [[ -e $LINUX/.git/index ]]
+}
+
 # uncommitted: what git status lists, untracked files too
 uncommitted()
 {
-	is_bare || kgit status --porcelain --untracked-files=all
+	! has_worktree || kgit status --porcelain --untracked-files=all
 }
 
 # moved_branches: what the branches and notes have that patches/ does not
@@ -94,16 +100,49 @@ moved_branches()
 {
 	local series head applied
 
-	kgit for-each-ref --format='%(refname:lstrip=3)' refs/pipeline/applied |
+	{
+		kgit for-each-ref --format='%(refname:lstrip=3)' refs/pipeline/applied
+		listed_series
+	} | sort -u |
 	while read -r series; do
 		head=$(commit_of "refs/heads/$series")
 		applied=refs/pipeline/applied/$series
+		[[ $(commit_of "$applied") ]] || applied=refs/pipeline/applied/base
 		[[ $head && $head != "$(commit_of "$applied")" ]] || continue
 		echo "branch $series is not as it was applied (> in it, < no longer in it):"
 		kgit log --oneline --no-decorate --left-right "$applied...$head"
 	done
 	[[ $(commit_of refs/notes/commits) == "$(commit_of refs/pipeline/notes)" ]] ||
 		echo "the changelogs of patches (git notes) have changed"
+}
+
+# unapplied_work: what build/linux has and patches/ has not, in the branches of
+# the series and in the work tree
+unapplied_work()
+{
+	moved_branches
+	uncommitted
+}
+
+# all_work: the same, and what other branches, stashes and HEAD have
+all_work()
+{
+	local ref
+
+	unapplied_work
+	{ kgit for-each-ref --format='%(refname)' refs/heads refs/stash; echo HEAD; } |
+	grep -vxFf <({ echo base; listed_series; } | sed 's,^,refs/heads/,') |
+	while read -r ref; do
+		kgit log --oneline --no-decorate "$ref" --not --glob=refs/pipeline/applied base |
+			sed "s,^,$ref: ,"
+	done
+}
+
+# keep_work KIND WHAT NEXT: refuse to go on when there is work of that kind
+keep_work()
+{
+	"$1" > "$BUILD/log/work.log"
+	[[ ! -s $BUILD/log/work.log ]] || die "$2" "$BUILD/log/work.log" "$3"
 }
 
 # set_applied [COMMAND...]: record that patches/ and the branches agree, in one
