@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# What the scripts that build from the kernel tree share; source lib.sh first.
+
+# arch_vars ARCH: what the kernel's Makefile and the toolchain call it
+arch_vars()
+{
+	case $1 in
+	x86_64)		KARCH=x86	TUPLE=x86_64-linux-gnu ;;
+	*)		die "unknown architecture $1" ;;
+	esac
+	IMAGE=vmlinux
+	CROSS_COMPILE=
+	[[ $(uname -m) == "$1" ]] || CROSS_COMPILE=$TUPLE-
+	export KARCH IMAGE CROSS_COMPILE
+	command -v "${CROSS_COMPILE}gcc" >/dev/null ||
+		die "no compiler for $1: ${CROSS_COMPILE}gcc is missing" "" \
+			"apt-get install gcc${CROSS_COMPILE:+-$TUPLE}"
+}
+
+# busybox_path ARCH: a static busybox for the guest
+busybox_path()
+{
+	local path=/bin/busybox
+
+	if [[ $(uname -m) != "$1" || ! -x $path ]] ||
+	   ldd "$path" >/dev/null 2>&1; then
+		die "no static busybox for $1" "" "apt-get install busybox-static"
+	fi
+	echo "$path"
+}
+
+# flavour_vars FLAVOUR: its architecture and fragments, from the table
+flavour_vars()
+{
+	local name
+
+	# shellcheck disable=SC2034	# for the caller
+	while read -r name ARCH FRAGMENTS; do
+		[[ $name != "$1" ]] || return 0
+	done < <(grep -v '^#' "$TOP/scripts/configs/flavours")
+	die "no kernel flavour $1" "" "scripts/configs/flavours names those that exist"
+}
+
+# source_tree: a name for the exact content of the kernel tree, edits that are
+# not committed and new files included. The index that it needs is a copy.
+source_tree()
+(
+	[[ -e $LINUX/.git ]] || die "no kernel tree at $LINUX" "" "make tree"
+	index=$(mktemp)
+	trap 'rm -f "$index" "$index.lock"' EXIT
+	cp "$(git -C "$LINUX" rev-parse --absolute-git-dir)/index" "$index"
+	export GIT_INDEX_FILE=$index
+	git -C "$LINUX" add -A
+	git -C "$LINUX" write-tree
+)
+
+# subtrees TREE PATH...: the content of some of its folders and files
+subtrees()
+{
+	git -C "$LINUX" ls-tree "$@"
+}
+
+# up_to_date DIR KEY FILE...: were these made in DIR from what KEY stands for?
+up_to_date()
+{
+	local dir=$1 key=$2 file
+
+	[[ -e $dir/.made-from && $(<"$dir/.made-from") == "$key" ]] || return 1
+	for file in "${@:3}"; do
+		[[ -e $file ]] || return 1
+	done
+}
+
+# Made: to be written last. Before work starts, forget_made.
+made_from()
+{
+	echo "$2" >"$1/.made-from.new"
+	mv "$1/.made-from.new" "$1/.made-from"
+}
+
+forget_made()
+{
+	mkdir -p "$1"
+	rm -f "$1/.made-from"
+}
+
+# The compiler cache serves every flavour and every clone.
+export CCACHE_DIR=$CACHE/ccache CCACHE_BASEDIR=$TOP CCACHE_NOHASHDIR=1 CCACHE_DEPEND=1
+# Nothing in a build depends on when, where and by whom it was made.
+export KBUILD_BUILD_TIMESTAMP='1970-01-01 00:00:00 UTC' KBUILD_BUILD_VERSION=1
+export KBUILD_BUILD_USER=user KBUILD_BUILD_HOST=host LOCALVERSION=
+# A jobserver or variables of the make that called are not for these builds.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES

@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""
+The table of guest runs, runs.cfg (which documents its keys).
+
+As a program it lists them for the shell scripts, a line each: name,
+architecture, kernel flavour.
+
+	runs.py [--slow] [--arch ARCH] [PATTERN]
+"""
+
+import argparse
+import configparser
+import dataclasses
+import fnmatch
+import os
+import re
+import shlex
+import sys
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.environ.get('BUILD', os.path.join(TOP, 'build'))
+# The pipeline's own tests bring a table of their own.
+TABLE = os.environ.get('RUNS', os.path.join(TOP, 'scripts', 'runs.cfg'))
+
+DEFAULTS = {
+	'arch': 'x86_64',
+	'kernel': None,
+	'machine': 'q35',
+	'cpu': '',
+	'cpus': '2',
+	'memory': '1G',
+	'devices': '',
+	'disk': '',
+	'icount': '',
+	'append': '',
+	'setup': '',
+	'tests': None,
+	'limit': '60',
+	'timeout': '120',
+	'speed': 'quick',
+}
+
+
+class TableError(Exception):
+	"""The table says something that makes no sense."""
+
+
+def die(what, follow_up=None):
+	"""What went wrong and what to do next, then exit."""
+	print(f'error: {what}', file=sys.stderr)
+	if follow_up:
+		print(f' next: {follow_up}', file=sys.stderr)
+	sys.exit(1)
+
+
+@dataclasses.dataclass
+class GuestTest:
+	"""One program of a run, and what the table expects of it."""
+	argv: list
+	name: str
+	limit: int
+	passes: int = 1
+	skips: list = dataclasses.field(default_factory=list)
+
+
+class Run:
+	"""One section of the table."""
+
+	def __init__(self, name, keys):
+		self.name = name
+		for key in keys:
+			if key not in DEFAULTS:
+				raise TableError(f'[{name}]: unknown key {key}; known are '
+						 + ', '.join(DEFAULTS))
+		values = {**DEFAULTS, **keys}
+		for key, value in values.items():
+			if value is None:
+				raise TableError(f'[{name}]: {key} is missing')
+		self.arch = values['arch']
+		self.kernel = values['kernel']
+		self.machine = values['machine']
+		self.cpu = values['cpu']
+		self.cpus = values['cpus']
+		self.memory = values['memory']
+		self.devices = lines(values['devices'])
+		self.disk = values['disk']
+		self.icount = values['icount']
+		self.append = ' '.join(values['append'].split())
+		self.setup = lines(values['setup'])
+		self.timeout = self._number('timeout', values['timeout'])
+		self.slow = values['speed'] == 'slow'
+		if values['speed'] not in ('quick', 'slow'):
+			raise TableError(f'[{name}]: speed is quick or slow')
+		self.tests = []
+		self._parse_tests(lines(values['tests']),
+				  self._number('limit', values['limit']))
+
+	def _number(self, key, value):
+		if not re.fullmatch('[0-9]+', value):
+			raise TableError(f'[{self.name}]: {key} {value}: not a number')
+		return int(value)
+
+	def _parse_tests(self, rows, limit):
+		for row in rows:
+			word, _, rest = row.partition(' ')
+			if word not in ('pass', 'skip', 'limit'):
+				argv = shlex.split(row)
+				self.tests.append(GuestTest(argv, test_name(argv), limit))
+				continue
+			if not self.tests:
+				raise TableError(f'[{self.name}]: "{row}" before any program')
+			test = self.tests[-1]
+			if word == 'pass':
+				test.passes = self._number('pass', rest)
+			elif word == 'limit':
+				test.limit = self._number('limit', rest)
+			else:
+				pattern, colon, reason = rest.partition(': ')
+				if not colon:
+					raise TableError(f'[{self.name}]: "{row}": a skip '
+							 'needs a reason, after ": "')
+				test.skips.append((pattern.replace('$', ''), reason))
+		if not self.tests:
+			raise TableError(f'[{self.name}]: no tests')
+		names = [test.name for test in self.tests]
+		for name in names:
+			if names.count(name) > 1:
+				raise TableError(f'[{self.name}]: {name} is listed twice')
+
+
+def lines(value):
+	"""The lines of a value that has one thing on each"""
+	return [line for line in value.splitlines() if line]
+
+
+def test_name(argv):
+	"""What a program with its arguments is called in results"""
+	return re.sub('[^A-Za-z0-9_.,:/=@%+ -]+', '', ' '.join(argv))[:100]
+
+
+def inherited(parser, name):
+	"""The keys of a section, on top of those of the run that it is like"""
+	keys = dict(parser[name])
+	like = keys.pop('like', None)
+	if not like:
+		return keys
+	if like not in parser or 'like' in parser[like]:
+		raise TableError(f'[{name}]: like {like}: no such run, or one that '
+				 'is itself like another')
+	return {**parser[like], **keys}
+
+
+def read_table():
+	"""All runs, in the order of the table"""
+	parser = configparser.ConfigParser(interpolation=None, delimiters=('=',),
+					   comment_prefixes=('#',),
+					   default_section='')
+	try:
+		with open(TABLE, encoding='utf-8') as table:
+			parser.read_file(table)
+		return [Run(name, inherited(parser, name))
+			for name in parser.sections()]
+	except (OSError, configparser.Error, TableError, ValueError) as error:
+		die(f'{TABLE}: {error}')
+
+
+def find_run(name):
+	"""The one run of that name"""
+	table = read_table()
+	for run in table:
+		if run.name == name:
+			return run
+	die(f'no run {name} in {TABLE}', 'its runs are: '
+	    + ' '.join(run.name for run in table))
+
+
+def main():
+	"""List the runs that match"""
+	parser = argparse.ArgumentParser(description='list the runs of the table')
+	parser.add_argument('--slow', action='store_true', help='slow ones too')
+	parser.add_argument('--arch', help='of this architecture only')
+	parser.add_argument('pattern', nargs='?', default='*')
+	args = parser.parse_args()
+
+	table = read_table()
+	found = [run for run in table if fnmatch.fnmatchcase(run.name, args.pattern)
+		 and (not args.arch or run.arch == args.arch)]
+	# A slow run is wanted when it is asked for, or when its name is.
+	found = [run for run in found
+		 if args.slow or not run.slow or run.name == args.pattern]
+	if not found:
+		die(f'no run matches RUN={args.pattern}'
+		    + (f' ARCH={args.arch}' if args.arch else ''),
+		    'the runs are: ' + ', '.join(
+			run.name + (' (slow: ALL=1)' if run.slow else '')
+			for run in table))
+	for run in found:
+		print(run.name, run.arch, run.kernel)
+
+
+if __name__ == '__main__':
+	main()
