@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# For the tests of the pipeline: TAP, and scratch projects that hold the real
+# scripts and a kernel of a few files. Nothing outside of $SCRATCH is written.
+
+REPO=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
+SCRATCH=$(mktemp -d)
+trap 'rm -rf "$SCRATCH"' EXIT
+chmod 755 "$SCRATCH"
+
+export XDG_CACHE_HOME=$SCRATCH/cache HOME=$SCRATCH LC_ALL=C
+export GIT_CONFIG_GLOBAL=$SCRATCH/gitconfig GIT_CONFIG_NOSYSTEM=1
+unset BUILD KERNEL PIPELINE_START DISK_FREE_MIB APT_CONFIG
+git config --global user.name "An Author"
+git config --global user.email author@example.org
+git config --global advice.detachedHead false
+
+NR=0
+FAILED=0
+OUTPUT=$SCRATCH/output
+KERNEL_FILES=(Makefile drivers/iommu/core.c drivers/vfio/vfio.c tools/testing/selftests/vfio/a.c)
+
+# check NAME COMMAND...: one result: does the command succeed
+check()
+{
+	local name=$1
+
+	((++NR))
+	if "${@:2}" > "$SCRATCH/check" 2>&1; then
+		echo "ok $NR - $name"
+		return
+	fi
+	echo "not ok $NR - $name"
+	FAILED=1
+	printf '# failed: %s\n' "${*:2}"
+	sed 's/^/#   /' "$SCRATCH/check"
+	echo "# the last output of the pipeline:"
+	sed 's/^/#   /' "$OUTPUT"
+}
+
+# run COMMAND...: keep its output and status for what is checked next
+run()
+{
+	STATUS=0
+	"$@" > "$OUTPUT" 2>&1 </dev/null || STATUS=$?
+}
+
+passes()
+{
+	((STATUS == 0))
+}
+
+# fails_saying TEXT...: the last run failed, and said each
+fails_saying()
+{
+	local text
+
+	((STATUS == 1)) || { echo "exit status $STATUS"; return 1; }
+	for text; do
+		grep -qF -- "$text" "$OUTPUT" || { echo "not said: $text"; return 1; }
+	done
+}
+
+says()
+{
+	grep -qF -- "$1" "$OUTPUT"
+}
+
+finish()
+{
+	echo "1..$NR"
+	exit $FAILED
+}
+
+# kernel DIR: the source of a kernel of a few files
+kernel()
+{
+	local file
+
+	for file in "${KERNEL_FILES[@]}"; do
+		mkdir -p "$1/$(dirname "$file")"
+		printf "$file line %d\n" {1..20} > "$1/$file"
+	done
+	ln -s Makefile "$1/link"
+}
+
+# project DIR: the real scripts, pinned to the kernel of a few files. What the
+# user's apt knows is an archive below $SCRATCH.
+project()
+{
+	local tarball=$SCRATCH/archive/pool/linux_9.9.9.orig.tar.gz
+
+	if [[ ! -e $tarball ]]; then
+		kernel "$SCRATCH/linux-9.9.9"
+		mkdir -p "$SCRATCH/archive/pool" "$SCRATCH/apt/lists"
+		tar -C "$SCRATCH" -czf "$tarball" linux-9.9.9
+		printf 'deb [trusted=yes] copy:%s/archive stable main\n' "$SCRATCH" > "$SCRATCH/apt/sources"
+		printf '%s "%s";\n' Dir::Etc::SourceList "$SCRATCH/apt/sources" \
+			Dir::Etc::SourceParts /dev/null \
+			Dir::State::Lists "$SCRATCH/apt/lists" > "$SCRATCH/apt/conf"
+	fi
+	export APT_CONFIG=$SCRATCH/apt/conf
+	mkdir -p "$1"
+	cp -r "$REPO/scripts" "$REPO/Makefile" "$1"
+	: > "$1/series"
+	printf '%s\n' "version 9.9.9" \
+		"debian pool/linux_9.9.9.orig.tar.gz $(sha256sum < "$tarball" | cut -d' ' -f1)" \
+		"url http://127.0.0.1:1/linux-9.9.9.tar.gz -" > "$1/scripts/kernel.pin"
+	git -C "$1" init -q -b main
+	echo /build/ > "$1/.gitignore"
+}
+
+# commit FILE TEXT SUBJECT: in the kernel tree of the current folder's project,
+# replace line 10 of the file, or make the file
+commit()
+{
+	mkdir -p "$(dirname "build/linux/$1")"
+	[[ -e build/linux/$1 ]] && sed -i "10s/.*/$2/" "build/linux/$1" || echo "$2" > "build/linux/$1"
+	git -C build/linux add -A
+	git -C build/linux commit -qm "$3" -m "Why." -m "Signed-off-by: An Author <author@example.org>"
+}
+
+# with_series DIR: a project with two series, in a git repository. The current
+# folder becomes DIR.
+with_series()
+{
+	project "$1"
+	cd "$1" || exit
+	scripts/tree
+	git -C build/linux checkout -q -b one
+	commit drivers/iommu/core.c first "iommu: change a line"
+	git -C build/linux notes add -m $'v2:\n - a changelog\n\nv1: none'
+	commit drivers/iommu/new/file.c 'int a;' "iommu: add a file"
+	git -C build/linux checkout -q -b two
+	commit drivers/vfio/vfio.c second "vfio: change a line"
+	commit tools/testing/selftests/vfio/b.c 'int b;' "selftests: add a test"
+	mkdir -p patches/one patches/two
+	scripts/refresh
+	sed -i 's/\*\*\* SUBJECT HERE \*\*\*/one: a series/
+		s/\*\*\* BLURB HERE \*\*\*/This is prose.\n\n  indented (1):\n\nAnd its end./' \
+		patches/one/0000-cover-letter.patch
+	scripts/refresh
+	git add -A
+	git commit -qm "the series"
+} > "$SCRATCH/setup" 2>&1
