@@ -145,19 +145,20 @@ keep_work()
 	[[ ! -s $BUILD/log/work.log ]] || die "$2" "$BUILD/log/work.log" "$3"
 }
 
-# set_applied [COMMAND...]: record that patches/ and the branches agree, in one
-# transaction with more commands for git update-ref. "SERIES COMMIT" on stdin.
+# set_applied NOTES [COMMAND...]: record that patches/ agrees with the branches,
+# "BRANCH COMMIT" on stdin, and with the notes, in one transaction with more
+# commands for git update-ref
 set_applied()
 {
-	local id notes
+	local notes=$1 id
 
+	shift
 	id=$(manifest | kgit hash-object -w --stdin)
-	notes=$(commit_of refs/notes/commits)
 	{
 		echo start
 		(($# == 0)) || printf '%s\n' "$@"
 		echo "update refs/pipeline/patches $id"
-		[[ ! $notes ]] || echo "update refs/pipeline/notes $notes"
+		[[ ! $notes ]] || printf 'update refs/%s\n' "notes/commits $notes" "pipeline/notes $notes"
 		sed '/^$/d; s,^,update refs/pipeline/applied/,'
 		printf 'prepare\ncommit\n'
 	} | kgit update-ref --stdin > /dev/null
