@@ -6,7 +6,7 @@ The table of guest runs, runs.cfg (which documents its keys).
 As a program it lists them for the shell scripts, a line each: name,
 architecture, kernel flavour.
 
-	runs.py [--slow] [--arch ARCH] [PATTERN]
+	runs.py [--slow] [--arch ARCH] [--tests PATTERN] [PATTERN]
 """
 
 import argparse
@@ -62,6 +62,12 @@ class GuestTest:
 	limit: int
 	passes: int = 1
 	skips: list = dataclasses.field(default_factory=list)
+
+
+	def is_program(self, pattern):
+		"""Is it, as a whole, what the pattern means?"""
+		return fnmatch.fnmatchcase(self.name, pattern) \
+			or fnmatch.fnmatchcase(self.argv[0], pattern)
 
 
 class Run:
@@ -136,7 +142,8 @@ def lines(value):
 
 def test_name(argv):
 	"""What a program with its arguments is called in results"""
-	return re.sub('[^A-Za-z0-9_.,:/=@%+ -]+', '', ' '.join(argv))[:100]
+	name = re.sub('[^A-Za-z0-9_.,:/=@%+ -]+', '', ' '.join(argv))
+	return ' '.join(name[:100].split())
 
 
 def inherited(parser, name):
@@ -175,11 +182,21 @@ def find_run(name):
 	    + ' '.join(run.name for run in table))
 
 
+def of_programs(table, pattern):
+	"""
+	The runs with a program that matches. None means that the pattern is for
+	subtests, which only a guest can tell.
+	"""
+	return [run for run in table
+		if any(test.is_program(pattern) for test in run.tests)]
+
+
 def main():
 	"""List the runs that match"""
 	parser = argparse.ArgumentParser(description='list the runs of the table')
 	parser.add_argument('--slow', action='store_true', help='slow ones too')
 	parser.add_argument('--arch', help='of this architecture only')
+	parser.add_argument('--tests', help='with programs that match this')
 	parser.add_argument('pattern', nargs='?', default='*')
 	args = parser.parse_args()
 
@@ -195,6 +212,8 @@ def main():
 		    'the runs are: ' + ', '.join(
 			run.name + (' (slow: ALL=1)' if run.slow else '')
 			for run in table))
+	if args.tests:
+		found = of_programs(found, args.tests) or found
 	for run in found:
 		print(run.name, run.arch, run.kernel)
 

@@ -9,7 +9,8 @@
  *	ktap DEVICE		the terminal that results go to
  *	write PATH VALUE	write VALUE to a file, which must then read so
  *	bind NAME ID		bind the PCI device ID (vendor:device or an address)
- *				to vfio-pci; $NAME is its address from then on
+ *				to vfio-pci; $NAME is its address from then on,
+ *				$NAME_cdev its character device
  *	test LIMIT NAME		a test called NAME, which may take LIMIT seconds
  *	arg ARGUMENT		its program, then its arguments, $NAME expanded
  *	filter PATTERN		run only those of its subtests that match

@@ -68,6 +68,28 @@ static bool driver_is(const char *bdf, const char *driver)
 	return !strcmp(base ? base + 1 : target, driver);
 }
 
+/* $NAME_cdev: the character device, whatever VFIO called it */
+static void name_cdev(const char *name, const char *bdf)
+{
+	char path[PATH_MAX], variable[256];
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), DEVICES "/%s/vfio-dev", bdf);
+	dir = opendir(path);
+	if (!dir)
+		return;
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(variable, sizeof(variable), "%s_cdev", name);
+		snprintf(path, sizeof(path), "/dev/vfio/devices/%s",
+			 entry->d_name);
+		setenv(variable, path, 1);
+	}
+	closedir(dir);
+}
+
 void bind_device(const char *name, const char *id)
 {
 	char *bdf = find_device(name, id);
@@ -88,6 +110,7 @@ void bind_device(const char *name, const char *id)
 		bail_out("bind %s: vfio-pci does not take %s", name, bdf);
 
 	setenv(name, bdf, 1);
+	name_cdev(name, bdf);
 	printf("init: %s is %s\n", name, bdf);
 	free(bdf);
 }
