@@ -42,10 +42,49 @@ static void clear_names(struct names *names)
 		free(names->name[--names->nr]);
 }
 
-/* Append "-r NAME" for each subtest of a fixture that matches */
-static void add_matches(struct test *test, const char *pattern,
-			const char *fixture, struct names *variants,
-			struct names *names)
+/**
+ * struct filter - which subtests are wanted
+ * @pattern: what their names match
+ * @fixture: the fixture that the program was restricted to already, or NULL
+ * @test: likewise the test
+ */
+struct filter {
+	const char *pattern;
+	const char *fixture;
+	const char *test;
+};
+
+static bool is_wanted(const struct filter *filter, const char *fixture,
+		      const char *test, const char *name)
+{
+	if (filter->fixture && strcmp(filter->fixture, fixture))
+		return false;
+	if (filter->test && strcmp(filter->test, test))
+		return false;
+	return !fnmatch(filter->pattern, name, 0);
+}
+
+/* Take an option out of the arguments; the harness would add to it, not narrow */
+static const char *take_option(struct test *test, const char *option)
+{
+	for (int i = 1; i + 1 < test->argc; i++) {
+		const char *value = test->argv[i + 1];
+
+		if (strcmp(test->argv[i], option))
+			continue;
+		test->argc -= 2;
+		memmove(&test->argv[i], &test->argv[i + 2],
+			(test->argc - i) * sizeof(test->argv[0]));
+		test->argv[test->argc] = NULL;
+		return value;
+	}
+	return NULL;
+}
+
+/* Append "-r NAME" for each subtest of a fixture that is wanted */
+static void add_wanted(struct test *test, const struct filter *filter,
+		       const char *fixture, struct names *variants,
+		       struct names *names)
 {
 	char name[1024];
 
@@ -57,7 +96,7 @@ static void add_matches(struct test *test, const char *pattern,
 		for (unsigned int t = 0; t < names->nr; t++) {
 			snprintf(name, sizeof(name), "%s%s%s.%s", fixture,
 				 *variant ? "." : "", variant, names->name[t]);
-			if (fnmatch(pattern, name, 0))
+			if (!is_wanted(filter, fixture, names->name[t], name))
 				continue;
 			add_arg(test, "-r");
 			add_arg(test, name);
@@ -119,6 +158,11 @@ static char *next_column(char **line, size_t width)
 /* False if none of its subtests matches */
 bool filter_test(struct test *test, const char *pattern)
 {
+	struct filter filter = {
+		.pattern = pattern,
+		.fixture = take_option(test, "-f"),
+		.test = take_option(test, "-t"),
+	};
 	struct names variants = {}, names = {};
 	char fixture[256] = "", line[1024];
 	bool in_table = false;
@@ -137,7 +181,7 @@ bool filter_test(struct test *test, const char *pattern)
 		}
 		column = next_column(&rest, FIXTURE_WIDTH);
 		if (*column) {
-			add_matches(test, pattern, fixture, &variants, &names);
+			add_wanted(test, &filter, fixture, &variants, &names);
 			snprintf(fixture, sizeof(fixture), "%s", column);
 		}
 		column = next_column(&rest, VARIANT_WIDTH);
@@ -146,7 +190,7 @@ bool filter_test(struct test *test, const char *pattern)
 		if (*rest)
 			add_name(&names, rest);
 	}
-	add_matches(test, pattern, fixture, &variants, &names);
+	add_wanted(test, &filter, fixture, &variants, &names);
 	if (file)
 		fclose(file);
 	waitpid(pid, NULL, 0);
