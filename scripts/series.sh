@@ -184,6 +184,54 @@ changelog_of()
 		}' "$1"
 }
 
+# tail_of COVER: the number of the line where the shortlog starts, or of the
+# one after the last
+tail_of()
+{
+	awk '
+		{ line[NR] = $0 }
+		END {
+			for (i = NR; i && line[i] ~ /^$|^  |^[^ ].* \([0-9]+\):$|^ .* \| +([0-9]+|Bin)|^ [0-9]+ files? changed|^ (create|delete|rename|copy|rewrite|mode change) |^-- $|^[0-9]+\.[0-9.]+$/; i--)
+				;
+			while (++i <= NR && line[i] !~ /^[^ ].* \([0-9]+\):$/)
+				;
+			print i
+		}' "$1"
+}
+
+# touched_files: each file that the patches touch, in the order first touched,
+# and the blob id that it must have in the base: "new" if it must not be there,
+# "any" if the patch has no index line to tell
+touched_files()
+{
+	local list
+
+	list=$(listed_patches)
+	[[ $list ]] || return 0
+	# shellcheck disable=SC2016	# awk's own $
+	(cd "$PATCHES" && xargs -rd '\n' awk '
+		function emit() {
+			if (path != "" && !(path in seen))
+				print id, path
+			if (path != "")
+				seen[path] = 1
+			if (newpath != "")
+				seen[newpath] = 1
+			path = newpath = ""
+		}
+		FNR == 1 { emit() }
+		/^diff --git a\// {
+			emit()
+			path = substr($0, 14, (length($0) - 16) / 2)
+			id = "any"
+		}
+		/^new file mode / { id = "new" }
+		/^(rename|copy) from / { path = substr($0, length($1 $2) + 3) }
+		/^(rename|copy) to / { newpath = substr($0, length($1 $2) + 3) }
+		/^index / && id == "any" { id = $2; sub(/\.\..*/, "", id) }
+		END { emit() }' <<< "$list")
+}
+
 # check_listed: the series file and the folders name the same patches
 check_listed()
 {
