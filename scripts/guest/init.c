@@ -296,6 +296,29 @@ static void run_shell(void)
 	while (dead != pid && (dead > 0 || errno == EINTR));
 }
 
+/*
+ * kmemleak looks every ten minutes, and at nothing younger than five seconds.
+ * The first scan only takes checksums. What it finds belongs on the console,
+ * where the host looks for reports.
+ */
+static void scan_for_leaks(void)
+{
+	static const char path[] = "/sys/kernel/debug/kmemleak";
+	char buf[4096];
+	ssize_t len;
+	int fd;
+
+	fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return;
+	sleep(6);
+	if (write_file(path, "scan") || write_file(path, "scan"))
+		bail_out("cannot make kmemleak scan: %s", strerror(errno));
+	while ((len = read(fd, buf, sizeof(buf))) > 0)
+		fwrite(buf, 1, len, stdout);
+	close(fd);
+}
+
 int main(void)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -313,6 +336,7 @@ int main(void)
 	fprintf(ktap, "1..%u\n", nr_tests);
 	for (unsigned int i = 0; i < nr_tests; i++)
 		run_test(&tests[i], i + 1);
+	scan_for_leaks();
 
 	/* The host takes a stream without this line for a guest that died. */
 	fprintf(ktap, "# init: the end\n");
