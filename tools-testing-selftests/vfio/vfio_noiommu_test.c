@@ -1306,9 +1306,9 @@ TEST_F(noiommu_attached, dmabuf)
 
 /*
  * The largest physically contiguous thing that a test can map is a BAR. Given
- * one of many GiB, a look at all of it takes seconds.
+ * one of hundreds of GiB, a look at all of it takes longer than this test may.
  */
-TEST_F(noiommu_attached, long_look_is_fair_and_killable)
+TEST_F_TIMEOUT(noiommu_attached, long_look_is_fair_and_killable, 10)
 {
 	struct vfio_region_info bar = { .argsz = sizeof(bar) };
 	struct noiommu *n = &self->n;
@@ -1795,19 +1795,19 @@ TEST_F(noiommu_group, no_cdev_without_the_option)
 	ASSERT_EQ(-ENOENT, try_open(NULL));
 }
 
-static void check_group_device(struct __test_metadata *_metadata, int group)
+static int open_group_device(int group)
 {
 	u16 vendor = 0;
 	int device;
 
 	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdf);
-	ASSERT_GE(device, 0);
-	ASSERT_EQ(sizeof(vendor),
-		  pread(device, &vendor, sizeof(vendor),
-			(u64)VFIO_PCI_CONFIG_REGION_INDEX << 40));
-	ASSERT_NE(0, vendor);
-	ASSERT_NE(0xffff, vendor);
-	ASSERT_EQ(0, close(device));
+	VFIO_ASSERT_GE(device, 0);
+	VFIO_ASSERT_EQ(pread(device, &vendor, sizeof(vendor),
+			     (u64)VFIO_PCI_CONFIG_REGION_INDEX << 40),
+		       sizeof(vendor));
+	VFIO_ASSERT_NE(vendor, 0);
+	VFIO_ASSERT_NE(vendor, 0xffff);
+	return device;
 }
 
 TEST_F(noiommu_group, container)
@@ -1819,7 +1819,7 @@ TEST_F(noiommu_group, container)
 		.iova = TEST_IOVA,
 		.size = page_size,
 	};
-	int container, group;
+	int container, group, device;
 
 	container = open("/dev/vfio/vfio", O_RDWR);
 	group = open(self->path, O_RDWR);
@@ -1831,16 +1831,17 @@ TEST_F(noiommu_group, container)
 	ASSERT_EQ(0, ioctl(container, VFIO_CHECK_EXTENSION,
 			   VFIO_TYPE1v2_IOMMU));
 	ASSERT_EQ(0, ioctl(container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
-	check_group_device(_metadata, group);
+	device = open_group_device(group);
 	/* Memory cannot be mapped this way */
 	ASSERT_EQ(-ENOTTY, do_ioctl(container, VFIO_IOMMU_MAP_DMA, &dma));
+	ASSERT_EQ(0, close(device));
 	ASSERT_EQ(0, close(group));
 	ASSERT_EQ(0, close(container));
 }
 
 TEST_F(noiommu_group, iommufd_as_container)
 {
-	int iommufd, group;
+	int iommufd, group, device;
 	u32 ioas;
 
 	iommufd = open("/dev/iommu", O_RDWR);
@@ -1850,12 +1851,15 @@ TEST_F(noiommu_group, iommufd_as_container)
 	ASSERT_EQ(0, do_ioctl(group, VFIO_GROUP_SET_CONTAINER, &iommufd));
 	ASSERT_EQ(1, ioctl(iommufd, VFIO_CHECK_EXTENSION, VFIO_NOIOMMU_IOMMU));
 	ASSERT_EQ(0, ioctl(iommufd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
-	check_group_device(_metadata, group);
-	/* The device is not bound to the iommufd, there is no HWPT */
+	device = open_group_device(group);
+	/* It is not bound to the iommufd, which has not a single object */
+	ASSERT_EQ(-ENOENT, destroy(iommufd, 1));
 	ASSERT_EQ(0, ioas_alloc(iommufd, &ioas));
+	ASSERT_EQ(1, ioas);
 	ASSERT_EQ(0, map(iommufd, ioas, alloc_mem(SZ_64K, 0), SZ_64K,
 			 TEST_IOVA));
 	ASSERT_EQ(-EOPNOTSUPP, try_get_pa(iommufd, ioas, TEST_IOVA));
+	ASSERT_EQ(0, close(device));
 	ASSERT_EQ(0, close(group));
 	ASSERT_EQ(0, close(iommufd));
 }
