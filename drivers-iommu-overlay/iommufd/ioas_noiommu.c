@@ -1,33 +1,59 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The ioctl of an IOAS that only a noiommu device has a use for: the physical
- * address of an IOVA.
+ * address of an IOVA, or the physical extents of a range of it.
  *
  * The answer is read from the iommu_domain of a noiommu HWPT, which holds every
  * fully mapped area of the io_pagetable. io_pagetable::domains_rwsem keeps that
  * domain, io_pagetable::iova_rwsem keeps the area, and iopt_pages::mutex keeps
  * a dma-buf from being revoked meanwhile. A range can be long, so all three are
- * dropped from time to time to let writers and other tasks run.
+ * dropped from time to time to let writers and other tasks run, and to write to
+ * user memory, where a fault can take any time.
  */
 #include <linux/capability.h>
 #include <linux/overflow.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
 #include <uapi/linux/iommufd.h>
 
 #include "io_pagetable.h"
 #include "iommufd_private.h"
 
-/* How many lookups to do before the locks are dropped */
-#define NOIOMMU_SCAN_BATCH 512
+/*
+ * How much to look at before the locks are dropped. With 4 KiB pages these are
+ * 32768 entries of the page table, which take a fraction of a millisecond.
+ */
+#define NOIOMMU_SCAN_BYTES SZ_128M
 
-/* A physically contiguous run, as far as it has been looked at */
+/* What it costs to go to an area, in terms of the above */
+#define NOIOMMU_SCAN_AREA_BYTES SZ_256K
+
+/* How many extents to collect before they are written to user memory */
+#define NOIOMMU_MAX_EXTENTS 255
+
+/* Physically contiguous extents, as far as they have been looked at */
 struct noiommu_scan {
 	/* The next IOVA to look at, and the last one that may be */
 	unsigned long iova;
 	unsigned long last_iova;
-	phys_addr_t phys;
-	u64 length;
+	/* The scan goes on into the areas that follow without a gap */
+	bool many_areas;
+	/* How much to look at until the locks are dropped */
+	unsigned long budget;
+	/* With room for one more, to see that the last one does not go on */
+	struct iommu_phys_extent *extents;
+	unsigned int num_extents;
+	unsigned int max_extents;
+	bool is_full;
 };
+
+static bool noiommu_scan_done(struct noiommu_scan *scan)
+{
+	/* At the very end of the IOVA space iova wraps around */
+	return scan->is_full || scan->iova - 1 == scan->last_iova;
+}
 
 static struct iommu_domain *iopt_noiommu_domain(struct io_pagetable *iopt)
 {
@@ -43,37 +69,42 @@ static struct iommu_domain *iopt_noiommu_domain(struct io_pagetable *iopt)
 	return NULL;
 }
 
-/*
- * Extend the run by up to NOIOMMU_SCAN_BATCH entries. Return 1 if it may go on,
- * 0 if this is its end.
- */
 static int noiommu_scan_domain(struct noiommu_scan *scan,
-			       struct iommu_domain *domain)
+			       struct iommu_domain *domain,
+			       unsigned long last_iova)
 {
-	unsigned long last_offset = (1UL << __ffs(domain->pgsize_bitmap)) - 1;
-	unsigned int i;
+	struct iommu_phys_extent *extents = &scan->extents[scan->num_extents];
+	unsigned long length = min(last_iova - scan->iova, scan->budget - 1) + 1;
+	unsigned int room = scan->max_extents - scan->num_extents;
+	unsigned long covered = 0;
+	int num;
+	int i;
 
-	for (i = 0; i != NOIOMMU_SCAN_BATCH; i++) {
-		unsigned long last = scan->iova | last_offset;
-		phys_addr_t phys;
+	num = iommu_iova_to_phys_extents(domain, scan->iova, length, extents,
+					 room + 1);
+	if (num < 0)
+		return -ENOENT;
 
-		phys = iommu_iova_to_phys(domain, scan->iova);
-		if (!scan->length) {
-			if (!phys)
-				return -ENOENT;
-			scan->phys = phys;
-		} else if (phys != scan->phys + scan->length) {
-			return 0;
-		}
+	scan->budget -= min(scan->budget,
+			    length + (unsigned long)NOIOMMU_SCAN_AREA_BYTES);
 
-		if (last >= scan->last_iova) {
-			scan->length += scan->last_iova - scan->iova + 1;
-			return 0;
-		}
-		scan->length += last - scan->iova + 1;
-		scan->iova = last + 1;
+	/* The one that was found last can go on */
+	if (scan->num_extents &&
+	    extents[0].phys == extents[-1].phys + extents[-1].length) {
+		extents[-1].length += extents[0].length;
+		scan->iova += extents[0].length;
+		num--;
+		memmove(&extents[0], &extents[1], num * sizeof(extents[0]));
 	}
-	return 1;
+	if (num > room) {
+		scan->is_full = true;
+		num--;
+	}
+	for (i = 0; i != num; i++)
+		covered += extents[i].length;
+	scan->iova += covered;
+	scan->num_extents += num;
+	return 0;
 }
 
 static int noiommu_scan_area(struct noiommu_scan *scan,
@@ -91,9 +122,11 @@ static int noiommu_scan_area(struct noiommu_scan *scan,
 		goto out_unlock;
 	}
 
-	/* The run may continue in the next area, but that is not ours to tell */
-	scan->last_iova = min(scan->last_iova, iopt_area_last_iova(area));
-	rc = noiommu_scan_domain(scan, domain);
+	/* It may continue in the next area, but that is not ours to tell */
+	if (!scan->many_areas)
+		scan->last_iova = min(scan->last_iova, iopt_area_last_iova(area));
+	rc = noiommu_scan_domain(scan, domain,
+				 min(scan->last_iova, iopt_area_last_iova(area)));
 out_unlock:
 	mutex_unlock(&area->pages->mutex);
 	return rc;
@@ -113,25 +146,53 @@ static int noiommu_scan_iopt(struct noiommu_scan *scan,
 	if (rc)
 		goto out_unlock_domains;
 
-	/* Without pages the area is still being mapped, or unmapped already */
-	area = iopt_area_iter_first(iopt, scan->iova, scan->iova);
-	if (!area || !area->pages) {
-		rc = -ENOENT;
-		goto out_unlock_iova;
-	}
-
 	domain = iopt_noiommu_domain(iopt);
-	if (!domain) {
-		rc = -EOPNOTSUPP;
-		goto out_unlock_iova;
-	}
-	rc = noiommu_scan_area(scan, area, domain);
+	scan->budget = NOIOMMU_SCAN_BYTES;
+	do {
+		/* Without pages it is still being mapped, or unmapped already */
+		area = iopt_area_iter_first(iopt, scan->iova, scan->iova);
+		if (!area || !area->pages)
+			rc = -ENOENT;
+		else if (!domain)
+			rc = -EOPNOTSUPP;
+		else
+			rc = noiommu_scan_area(scan, area, domain);
+	} while (!rc && scan->budget && !noiommu_scan_done(scan));
 
-out_unlock_iova:
 	up_read(&iopt->iova_rwsem);
 out_unlock_domains:
 	up_read(&iopt->domains_rwsem);
 	return rc;
+}
+
+/*
+ * Fill the extents of the scan. An errno is the reason why it ended, it can have
+ * found extents all the same.
+ */
+static int noiommu_scan(struct noiommu_scan *scan, struct io_pagetable *iopt)
+{
+	int rc;
+
+	scan->num_extents = 0;
+	scan->is_full = false;
+	do {
+		/* The killable locks only look for a signal when they wait */
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		rc = noiommu_scan_iopt(scan, iopt);
+		cond_resched();
+	} while (!rc && !noiommu_scan_done(scan));
+	return rc;
+}
+
+static unsigned long noiommu_last_iova(unsigned long iova, u64 length)
+{
+	unsigned long last_iova;
+
+	if (check_add_overflow(iova, min_t(u64, length, SIZE_MAX) - 1,
+			       &last_iova))
+		return ULONG_MAX;
+	return last_iova;
 }
 
 /**
@@ -155,25 +216,110 @@ out_unlock_domains:
 static int iopt_noiommu_get_pa(struct io_pagetable *iopt, unsigned long iova,
 			       u64 *length, u64 *phys)
 {
-	struct noiommu_scan scan = { .iova = iova };
+	struct iommu_phys_extent extents[2];
+	struct noiommu_scan scan = {
+		.iova = iova,
+		.last_iova = noiommu_last_iova(iova, *length),
+		.extents = extents,
+		.max_extents = 1,
+	};
 	int rc;
 
-	if (check_add_overflow(iova, *length - 1, &scan.last_iova))
-		scan.last_iova = ULONG_MAX;
+	rc = noiommu_scan(&scan, iopt);
+	if (rc == -EINTR || (rc && !scan.num_extents))
+		return rc;
+	*length = extents[0].length;
+	*phys = extents[0].phys;
+	return 0;
+}
+
+/* Return how many of them could be written */
+static unsigned int
+noiommu_put_extents(struct iommu_noiommu_extent __user *uptr,
+		    const struct iommu_phys_extent *extents,
+		    unsigned int num_extents)
+{
+	unsigned int i = 0;
+
+	if (!user_write_access_begin(uptr, num_extents * sizeof(*uptr)))
+		return 0;
+	for (; i != num_extents; i++) {
+		unsafe_put_user((u64)extents[i].phys, &uptr[i].phys, out_end);
+		unsafe_put_user((u64)extents[i].length, &uptr[i].length,
+				out_end);
+	}
+out_end:
+	user_write_access_end();
+	return i;
+}
+
+/**
+ * iopt_noiommu_get_extents() - Physical extents of a range of IOVA
+ * @iopt: io_pagetable to look the range up in
+ * @iova: First IOVA to look up
+ * @length: Input the number of bytes to look at, at most and not 0. Output how
+ *          many of them the extents cover.
+ * @uptr: User memory for the extents
+ * @num_extents: Input the room at @uptr, not 0. Output the number of extents.
+ *
+ * The extents are merged across areas that follow each other without a gap. They
+ * end at the first IOVA that is not mapped, or where @uptr cannot be written.
+ *
+ * Context: Process context, sleeps. Takes the iopt's domains_rwsem and
+ * iova_rwsem for read, and the iopt_pages::mutex of the areas. None of them is
+ * held while user memory is written.
+ *
+ * Return: 0, or as iopt_noiommu_get_pa() for @iova, -EFAULT if not even the first
+ * extent can be written, -ENOMEM.
+ */
+static int iopt_noiommu_get_extents(struct io_pagetable *iopt,
+				    unsigned long iova, u64 *length,
+				    struct iommu_noiommu_extent __user *uptr,
+				    u32 *num_extents)
+{
+	unsigned int max_extents =
+		min_t(u32, *num_extents, NOIOMMU_MAX_EXTENTS);
+	struct noiommu_scan scan = {
+		.iova = iova,
+		.last_iova = noiommu_last_iova(iova, *length),
+		.many_areas = true,
+	};
+	u64 covered = 0;
+	u32 done = 0;
+	int rc;
+
+	scan.extents = kmalloc_array(max_extents + 1, sizeof(*scan.extents),
+				     GFP_KERNEL);
+	if (!scan.extents)
+		return -ENOMEM;
 
 	do {
-		/* The killable locks only look for a signal when they wait */
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		rc = noiommu_scan_iopt(&scan, iopt);
-		cond_resched();
-	} while (rc > 0);
+		unsigned int num;
 
-	if (rc == -EINTR || (rc && !scan.length))
-		return rc;
-	*length = scan.length;
-	*phys = scan.phys;
-	return 0;
+		scan.max_extents = min(max_extents, *num_extents - done);
+		rc = noiommu_scan(&scan, iopt);
+		if (rc == -EINTR)
+			goto out_free;
+
+		num = noiommu_put_extents(uptr + done, scan.extents,
+					  scan.num_extents);
+		done += num;
+		covered = scan.iova - iova;
+		if (num != scan.num_extents) {
+			rc = -EFAULT;
+			for (; num != scan.num_extents; num++)
+				covered -= scan.extents[num].length;
+		}
+	} while (!rc && scan.is_full && done != *num_extents);
+
+	if (done) {
+		*length = covered;
+		*num_extents = done;
+		rc = 0;
+	}
+out_free:
+	kfree(scan.extents);
+	return rc;
 }
 
 int iommufd_ioas_noiommu_get_pa(struct iommufd_ucmd *ucmd)
@@ -186,8 +332,15 @@ int iommufd_ioas_noiommu_get_pa(struct iommufd_ucmd *ucmd)
 	if (!capable(CAP_SYS_RAWIO))
 		return -EPERM;
 
-	if (cmd->flags || cmd->__reserved)
+	if ((cmd->flags & ~IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS) ||
+	    cmd->__reserved || cmd->__reserved2)
 		return -EOPNOTSUPP;
+	if (!(cmd->flags & IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS)) {
+		if (cmd->extents_uptr || cmd->num_extents)
+			return -EOPNOTSUPP;
+	} else if (!cmd->num_extents) {
+		return -EINVAL;
+	}
 	if (!cmd->length)
 		return -EINVAL;
 	if (check_add_overflow(cmd->iova, 0ULL, &iova))
@@ -197,8 +350,13 @@ int iommufd_ioas_noiommu_get_pa(struct iommufd_ucmd *ucmd)
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
 
-	rc = iopt_noiommu_get_pa(&ioas->iopt, iova, &cmd->length,
-				 &cmd->out_phys);
+	if (cmd->flags & IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS)
+		rc = iopt_noiommu_get_extents(&ioas->iopt, iova, &cmd->length,
+					      u64_to_user_ptr(cmd->extents_uptr),
+					      &cmd->num_extents);
+	else
+		rc = iopt_noiommu_get_pa(&ioas->iopt, iova, &cmd->length,
+					 &cmd->out_phys);
 	if (rc)
 		goto out_put;
 
