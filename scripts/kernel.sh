@@ -3,29 +3,34 @@
 #
 # What the scripts that build from the kernel tree share; source lib.sh first.
 
-# arch_vars ARCH: what the kernel's Makefile and the toolchain call it
+# arch_vars ARCH: what the kernel's Makefile, the toolchain and Debian call it,
+# and the file that QEMU boots
 arch_vars()
 {
+	IMAGE=vmlinux
 	case $1 in
-	x86_64)		KARCH=x86	TUPLE=x86_64-linux-gnu ;;
+	x86_64)		KARCH=x86	TUPLE=x86_64-linux-gnu		DEBIAN=amd64 ;;
+	aarch64)	KARCH=arm64	TUPLE=aarch64-linux-gnu		DEBIAN=arm64
+			IMAGE=arch/arm64/boot/Image ;;
+	ppc64le)	KARCH=powerpc	TUPLE=powerpc64le-linux-gnu	DEBIAN=ppc64el ;;
 	*)		die "unknown architecture $1" ;;
 	esac
-	IMAGE=vmlinux
 	CROSS_COMPILE=
 	[[ $(uname -m) == "$1" ]] || CROSS_COMPILE=$TUPLE-
 	export KARCH IMAGE CROSS_COMPILE
 	command -v "${CROSS_COMPILE}gcc" >/dev/null ||
 		die "no compiler for $1: ${CROSS_COMPILE}gcc is missing" "" \
-			"apt-get install gcc${CROSS_COMPILE:+-$TUPLE}"
+			"scripts/deps $1"
 }
 
-# busybox_path ARCH: a static busybox for the guest
+# busybox_path ARCH: a static busybox for the guest; after arch_vars
 busybox_path()
 {
 	local path=/bin/busybox
 
-	if [[ $(uname -m) != "$1" || ! -x $path ]] ||
-	   ldd "$path" >/dev/null 2>&1; then
+	if [[ $(uname -m) != "$1" ]]; then
+		path=$("$TOP/scripts/deb" "busybox-static:$DEBIAN")/bin/busybox
+	elif [[ ! -x $path ]] || ldd "$path" >/dev/null 2>&1; then
 		die "no static busybox for $1" "" "apt-get install busybox-static"
 	fi
 	echo "$path"
