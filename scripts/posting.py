@@ -8,6 +8,7 @@ mails. SERIES is one of b4.yaml.
 	posting.py list			the series that can be posted
 	posting.py fields SERIES	five lines: prefixes, prerequisites, slug,
 					revision, base
+	posting.py recipients SERIES	who gets it, a line each
 	posting.py cover SERIES		from a cover letter's headers and prose on
 					stdin, one as b4 edits it
 	posting.py tracking SERIES	b4's record of a series, JSON on stdin, with
@@ -109,6 +110,12 @@ def show_fields(name):
 		print(entry[key])
 
 
+def show_recipients(name):
+	"""To and Cc"""
+	entry = posting(name)
+	print(*entry['to'], *entry['cc'], sep='\n')
+
+
 def show_cover(name):
 	"""Subject, prose, To and Cc as trailers, and below a --- the changes."""
 	entry = posting(name)
@@ -208,6 +215,7 @@ def main(argv):
 	"""Do what the first argument says."""
 	commands = {
 		'list': lambda: print(*load(), sep='\n'), 'fields': show_fields,
+		'recipients': show_recipients,
 		'cover': show_cover, 'tracking': show_tracking,
 		'mbox': lambda out, *paths: write_mbox(out, paths),
 	}

@@ -22,6 +22,8 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get('BUILD', os.path.join(TOP, 'build'))
 # The pipeline's own tests bring a table of their own.
 TABLE = os.environ.get('RUNS', os.path.join(TOP, 'scripts', 'runs.cfg'))
+# What make port applies the series to; the pin without it.
+KERNEL_VERSION = os.environ.get('KERNEL_VERSION', '')
 
 DEFAULTS = {
 	'arch': 'x86_64',
@@ -32,10 +34,13 @@ DEFAULTS = {
 	'memory': '1G',
 	'devices': '',
 	'disk': '',
+	'disk-hashes': '0',
 	'icount': '',
+	'monitor': '',
 	'append': '',
 	'setup': '',
 	'tests': None,
+	'without': '',
 	'limit': '60',
 	'timeout': '120',
 	'speed': 'quick',
@@ -91,7 +96,9 @@ class Run:
 		self.memory = values['memory']
 		self.devices = lines(values['devices'])
 		self.disk = values['disk']
+		self.disk_hashes = self._number('disk-hashes', values['disk-hashes'])
 		self.icount = values['icount']
+		self.monitor = values['monitor'] == 'yes'
 		self.append = ' '.join(values['append'].split())
 		self.setup = lines(values['setup'])
 		self.timeout = self._number('timeout', values['timeout'])
@@ -101,6 +108,8 @@ class Run:
 		self.tests = []
 		self._parse_tests(lines(values['tests']),
 				  self._number('limit', values['limit']))
+		for row in lines(values['without']):
+			self._leave_out(row)
 
 	def _number(self, key, value):
 		if not re.fullmatch('[0-9]+', value):
@@ -118,7 +127,10 @@ class Run:
 				raise TableError(f'[{self.name}]: "{row}" before any program')
 			test = self.tests[-1]
 			if word == 'pass':
-				test.passes = self._number('pass', rest)
+				number, _, version = rest.partition(' on ')
+				number = self._number('pass', number)
+				if not version or is_of(KERNEL_VERSION, version):
+					test.passes = number
 			elif word == 'limit':
 				test.limit = self._number('limit', rest)
 			else:
@@ -133,6 +145,21 @@ class Run:
 		for name in names:
 			if names.count(name) > 1:
 				raise TableError(f'[{self.name}]: {name} is listed twice')
+
+	def _leave_out(self, row):
+		pattern, colon, _ = row.partition(': ')
+		pattern = pattern.replace('$', '')
+		left = [test for test in self.tests if not test.is_program(pattern)]
+		if not colon or not left or len(left) == len(self.tests):
+			raise TableError(f'[{self.name}]: without "{row}": it takes a '
+					 'program that is there, not all of them, and a '
+					 'reason, after ": "')
+		self.tests = left
+
+
+def is_of(version, release):
+	"""Is a kernel's version that release, or a stable one of it?"""
+	return version == release or version.startswith(release + '.')
 
 
 def lines(value):
@@ -206,6 +233,9 @@ def main():
 	# A slow run is wanted when it is asked for, or when its name is.
 	found = [run for run in found
 		 if args.slow or not run.slow or run.name == args.pattern]
+	# Another architecture takes a compiler and a kernel of its own.
+	if not (args.arch or args.slow) and args.pattern == '*':
+		found = [run for run in found if run.arch == DEFAULTS['arch']]
 	if not found:
 		die(f'no run matches RUN={args.pattern}'
 		    + (f' ARCH={args.arch}' if args.arch else ''),

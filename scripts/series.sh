@@ -232,13 +232,30 @@ touched_files()
 		END { emit() }' <<< "$list")
 }
 
+# tar_of SOURCE COMMIT: the source as a tar stream, in one folder
+tar_of()
+{
+	if [[ $2 ]]; then
+		git -C "$1" -c safe.directory='*' archive --prefix=linux/ "$2"
+	elif [[ -d $1 ]]; then
+		tar -C "$1" --exclude-vcs --transform 's,^\./,linux/,S' -c ./
+	else
+		case $1 in
+		*.xz)	xz -dc -T0 "$1" ;;
+		*.gz)	gzip -dc "$1" ;;
+		*.zst)	zstd -dc "$1" ;;
+		*)	cat "$1" ;;
+		esac
+	fi
+}
+
 # check_listed: the series file and the folders name the same patches
 check_listed()
 {
 	local log=$BUILD/log/series.log
 
 	diff <(listed_patches | sort) \
-	     <(cd "$PATCHES" 2>/dev/null && find . -name '*.patch' ! -name '0000-*' |
+	     <(cd "$PATCHES" 2>/dev/null && find . -name '*.patch' ! -name '0000-*' ! -path './*/ports/*' |
 	       sed 's,^\./,,' | sort) |
 		sed -n 's/^</no such file:/p; s/^>/not in series:/p' > "$log" || :
 	[[ ! -s $log ]] || die "the file series and the folder patches/ differ" "$log" \

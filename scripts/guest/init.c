@@ -11,6 +11,7 @@
  *	bind NAME ID		bind the PCI device ID (vendor:device or an address)
  *				to vfio-pci; $NAME is its address from then on,
  *				$NAME_cdev its character device
+ *	run COMMAND		run a shell command, which must succeed
  *	test LIMIT NAME		a test called NAME, which may take LIMIT seconds
  *	arg ARGUMENT		its program, then its arguments, $NAME expanded
  *	filter PATTERN		run only those of its subtests that match
@@ -168,6 +169,14 @@ static void write_checked(const char *path, const char *value)
 		bail_out("write %s %s: it reads %s", path, value, now);
 }
 
+static void run_command(const char *command)
+{
+	int status = system(command);
+
+	if (status)
+		bail_out("run %s: status %#x", command, status);
+}
+
 void add_arg(struct test *test, const char *arg)
 {
 	if (test->argc == MAX_ARGS)
@@ -220,6 +229,8 @@ static void obey(char *line)
 	} else if (!strcmp(word, "write")) {
 		word = strsep(&rest, " ");
 		write_checked(word, rest ?: "");
+	} else if (!strcmp(word, "run")) {
+		run_command(rest);
 	} else if (!strcmp(word, "bind")) {
 		word = strsep(&rest, " ");
 		bind_device(word, rest ?: "");
