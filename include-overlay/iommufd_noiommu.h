@@ -2,8 +2,10 @@
 /*
  * IOMMU_IOAS_NOIOMMU_GET_PA for programs that are built with kernel headers
  * from before it: what the series noiommu-cdev and iova-extents add to
- * <linux/iommufd.h>. With newer kernel headers this one adds nothing. If the program includes
- * <linux/iommufd.h> as well, that can come before or after.
+ * <linux/iommufd.h>. With newer kernel headers all that this one adds are names
+ * that begin with noiommu_: the array form for programs that also build with
+ * kernel headers that have the ioctl, but not its array form. If the program
+ * includes <linux/iommufd.h> as well, that can come before or after.
  *
  * A kernel without the ioctl fails it with ENOTTY, and one that is built
  * without CONFIG_IOMMUFD_NOIOMMU with EOPNOTSUPP.
@@ -99,5 +101,51 @@ struct iommu_ioas_noiommu_get_pa {
 
 #define IOMMU_IOAS_NOIOMMU_GET_PA _IO(IOMMUFD_TYPE, 0x95)
 #endif
+
+/* IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS, an enumerator that #ifdef cannot ask for */
+#define NOIOMMU_GET_PA_EXTENTS (1U << 0)
+
+/**
+ * struct noiommu_extent - struct iommu_noiommu_extent by a name that is always
+ *                         there
+ * @phys: Physical address of its first byte
+ * @length: Number of bytes, at least 1
+ */
+struct noiommu_extent {
+	__aligned_u64 phys;
+	__aligned_u64 length;
+};
+
+/**
+ * struct noiommu_get_pa - struct iommu_ioas_noiommu_get_pa, with the members of
+ *                         the array in any case
+ * @size: sizeof(struct noiommu_get_pa)
+ * @flags: NOIOMMU_GET_PA_EXTENTS. A kernel that does not know the array form
+ *         fails with E2BIG, since @num_extents is not 0.
+ * @ioas_id: ID of the IOAS to look the IOVA up in
+ * @__reserved: Must be 0
+ * @iova: IOVA to look up, in bytes, with any alignment
+ * @length: In: the most bytes to look at. Out: how many bytes the elements cover.
+ * @out_phys: Not used
+ * @extents_uptr: In: address of an array of struct noiommu_extent
+ * @num_extents: In: elements that the array has room for, not 0. Out: elements
+ *               filled.
+ * @__reserved2: Must be 0
+ *
+ * For IOMMU_IOAS_NOIOMMU_GET_PA. Its errnos are those of struct
+ * iommu_ioas_noiommu_get_pa.
+ */
+struct noiommu_get_pa {
+	__u32 size;
+	__u32 flags;
+	__u32 ioas_id;
+	__u32 __reserved;
+	__aligned_u64 iova;
+	__aligned_u64 length;
+	__aligned_u64 out_phys;
+	__aligned_u64 extents_uptr;
+	__u32 num_extents;
+	__u32 __reserved2;
+};
 
 #endif

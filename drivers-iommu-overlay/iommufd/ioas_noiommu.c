@@ -30,8 +30,11 @@
 /* What it costs to go to an area, in terms of the above */
 #define NOIOMMU_SCAN_AREA_BYTES SZ_256K
 
-/* How many extents to collect before they are written to user memory */
-#define NOIOMMU_MAX_EXTENTS 255
+/*
+ * How many extents to collect before they are written to user memory. With the
+ * one more they are 8 KiB.
+ */
+#define NOIOMMU_MAX_EXTENTS 511
 
 /* Physically contiguous extents, as far as they have been looked at */
 struct noiommu_scan {
@@ -78,7 +81,6 @@ static int noiommu_scan_domain(struct noiommu_scan *scan,
 	unsigned int room = scan->max_extents - scan->num_extents;
 	unsigned long covered = 0;
 	int num;
-	int i;
 
 	num = iommu_iova_to_phys_extents(domain, scan->iova, length, extents,
 					 room + 1);
@@ -100,10 +102,10 @@ static int noiommu_scan_domain(struct noiommu_scan *scan,
 		scan->is_full = true;
 		num--;
 	}
-	for (i = 0; i != num; i++)
-		covered += extents[i].length;
-	scan->iova += covered;
 	scan->num_extents += num;
+	while (num--)
+		covered += (extents++)->length;
+	scan->iova += covered;
 	return 0;
 }
 

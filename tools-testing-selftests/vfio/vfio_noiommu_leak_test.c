@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Nothing is lost by mapping and unmapping for a long time.
+ *
+ * Usage: vfio_noiommu_leak_test [-s SEED] [-n CYCLES] [-k] BDF
+ *
+ * A cycle maps memory of a random size and alignment at a random IOVA, asks for
+ * its physical addresses, and unmaps it, now and then together with what other
+ * cycles have left mapped. After all of them page tables, pinned pages, what is
+ * accounted to the user, and the kernel's slab memory have to be where they were.
+ *
+ * KASAN keeps freed objects for a while, so that the slab memory tells nothing:
+ * with -k it is not looked at. kmemleak is the better check then.
+ */
+#include <getopt.h>
+#include <sys/resource.h>
+
+#include <linux/mman.h>
+#include <linux/sizes.h>
+
+#include <libvfio.h>
+
+#include "noiommu.h"
+
+#define MEM_SIZE SZ_4M
+#define NR_KEPT 8
+/* What RLIMIT_MEMLOCK allows besides, to see that it is all there in the end */
+#define ALLOWANCE SZ_4M
+/* More than slab caches fluctuate, and less than one object lost per cycle */
+#define SLAB_SLACK_KIB 512
+#define WARM_UP_CYCLES 2000
+
+struct mapping {
+	u64 iova;
+	u64 length;
+};
+
+struct counters {
+	u64 tables;
+	u64 pinned;
+	u64 vm_pin;
+	u64 slab;
+};
+
+static size_t page_size;
+static struct noiommu n;
+static void *memory[2];
+static struct mapping kept[NR_KEPT];
+
+static void read_counters(struct counters *c)
+{
+	c->tables = table_kib();
+	c->pinned = pinned_pages();
+	c->vm_pin = read_number("/proc/self/status", "VmPin:");
+	c->slab = read_number("/proc/meminfo", "SUnreclaim:");
+}
+
+/* Root with CAP_IPC_LOCK is not accounted at all */
+static void drop_ipc_lock(void)
+{
+	struct rlimit limit = { NR_KEPT * MEM_SIZE + ALLOWANCE,
+				NR_KEPT * MEM_SIZE + ALLOWANCE };
+	struct __user_cap_header_struct hdr = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2];
+
+	VFIO_ASSERT_EQ(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
+	VFIO_ASSERT_EQ(syscall(SYS_capget, &hdr, data), 0);
+	data[0].effective &= ~(1U << CAP_IPC_LOCK);
+	VFIO_ASSERT_EQ(syscall(SYS_capset, &hdr, data), 0);
+}
+
+/* Each of them has 4 GiB of IOVA to itself */
+static void do_unmap(struct mapping *m)
+{
+	if (m->length)
+		VFIO_ASSERT_EQ(unmap(n.iommufd, n.ioas, m->iova, m->length), 0);
+	m->length = 0;
+}
+
+static void check_pas(const struct mapping *m, void *va, u64 most)
+{
+	u64 length = m->length;
+	u64 pa;
+
+	VFIO_ASSERT_EQ(get_pa(n.iommufd, n.ioas, m->iova + most, &length, &pa),
+		       0);
+	VFIO_ASSERT_EQ(pa, pagemap_pa(va + most));
+}
+
+static void cycle(unsigned int *seed, int slot)
+{
+	struct mapping *m = &kept[slot];
+	/* As many small ones as large ones */
+	u64 pages = MEM_SIZE / page_size >> rand_r(seed) % 11;
+	u64 start;
+	void *va;
+
+	do_unmap(m);
+	pages = 1 + rand_r(seed) % pages;
+	start = rand_r(seed) % (MEM_SIZE / page_size - pages + 1);
+	va = memory[rand_r(seed) % ARRAY_SIZE(memory)] + start * page_size;
+	m->length = pages * page_size;
+	m->iova = slot * SZ_4G + rand_r(seed) % 2048 * page_size;
+	VFIO_ASSERT_EQ(map(n.iommufd, n.ioas, va, m->length, m->iova), 0);
+	check_pas(m, va, rand_r(seed) % m->length);
+	/* The others stay for a while, among them those that come later */
+	if (slot >= NR_KEPT / 2)
+		do_unmap(m);
+}
+
+static void cycles(unsigned int *seed, unsigned long nr)
+{
+	unsigned long i;
+
+	for (i = 0; i != nr; i++) {
+		cycle(seed, rand_r(seed) % NR_KEPT);
+		if (i % 256)
+			continue;
+		/* All that are there at once, so that whole tables go */
+		VFIO_ASSERT_EQ(unmap(n.iommufd, n.ioas, 0, UINT64_MAX), 0);
+		memset(kept, 0, sizeof(kept));
+		VFIO_ASSERT_EQ(cdev_detach(n.cdev), 0);
+		VFIO_ASSERT_EQ(cdev_attach_to(n.cdev, n.ioas), 0);
+	}
+	VFIO_ASSERT_EQ(unmap(n.iommufd, n.ioas, 0, UINT64_MAX), 0);
+	memset(kept, 0, sizeof(kept));
+	VFIO_ASSERT_EQ(cdev_detach(n.cdev), 0);
+}
+
+/* As much as RLIMIT_MEMLOCK allows can be mapped, and not a page more */
+static bool all_of_the_limit_is_there(void)
+{
+	u64 iova = 0, i;
+	bool ret;
+
+	for (i = 0; i != NR_KEPT + ALLOWANCE / MEM_SIZE; i++) {
+		VFIO_ASSERT_EQ(map(n.iommufd, n.ioas, memory[0], MEM_SIZE,
+				   iova), 0);
+		iova += MEM_SIZE;
+	}
+	ret = !cdev_attach_to(n.cdev, n.ioas) &&
+	      map(n.iommufd, n.ioas, memory[0], page_size, iova) == -ENOMEM;
+	VFIO_ASSERT_EQ(unmap(n.iommufd, n.ioas, 0, UINT64_MAX), 0);
+	VFIO_ASSERT_EQ(cdev_detach(n.cdev), 0);
+	return ret;
+}
+
+int main(int argc, char *argv[])
+{
+	const char *bdf = vfio_selftests_get_bdf(&argc, argv);
+	unsigned long nr = 100000;
+	struct counters before, after;
+	bool look_at_slab = true;
+	unsigned int seed = 1;
+	int c;
+
+	while ((c = getopt(argc, argv, "s:n:k")) != -1) {
+		if (c == 's')
+			seed = strtoul(optarg, NULL, 0);
+		else if (c == 'n')
+			nr = strtoul(optarg, NULL, 0);
+		else if (c == 'k')
+			look_at_slab = false;
+		else
+			return KSFT_FAIL;
+	}
+	page_size = getpagesize();
+	memory[0] = alloc_mem(MEM_SIZE, 0);
+	memory[1] = alloc_mem(MEM_SIZE, MAP_HUGETLB | MAP_HUGE_2MB);
+	drop_ipc_lock();
+
+	ksft_print_header();
+	ksft_set_plan(5);
+	ksft_print_msg("seed %u, %lu cycles\n", seed, nr);
+	noiommu_open(&n, bdf);
+	VFIO_ASSERT_EQ(cdev_attach_to(n.cdev, n.ioas), 0);
+	cycles(&seed, WARM_UP_CYCLES);
+	read_counters(&before);
+	VFIO_ASSERT_EQ(cdev_attach_to(n.cdev, n.ioas), 0);
+	cycles(&seed, nr);
+	read_counters(&after);
+
+	ksft_print_msg("slab %llu kB, was %llu kB\n",
+		       (unsigned long long)after.slab,
+		       (unsigned long long)before.slab);
+	ksft_test_result(after.tables == before.tables, "page tables\n");
+	ksft_test_result(after.pinned == before.pinned, "pinned pages\n");
+	ksft_test_result(after.vm_pin == before.vm_pin, "VmPin\n");
+	ksft_test_result(all_of_the_limit_is_there(), "RLIMIT_MEMLOCK\n");
+	ksft_test_result(!look_at_slab ||
+			 after.slab < before.slab + SLAB_SLACK_KIB, "slab\n");
+	noiommu_close(&n);
+	ksft_finished();
+}

@@ -1,0 +1,620 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How the use of a noiommu device ends, and who may use it.
+ *
+ * Usage: vfio_noiommu_lifecycle_test [harness options] BDF
+ *
+ * The device goes away, is reset, changes hands or is closed while all of it is
+ * in use: it is mapped, and another thread asks for addresses without a pause.
+ *
+ * In QEMU the monitor can be on a serial port, which MONITOR in the environment
+ * names. The device is then unplugged and plugged in again: it has to be an edu
+ * with the id "unplug" on the bus "root".
+ */
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <termios.h>
+
+#include <sys/eventfd.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include <linux/sizes.h>
+
+#include <libvfio.h>
+
+#include "kselftest_harness.h"
+#include "noiommu.h"
+
+#define PCI_SYSFS "/sys/bus/pci"
+#define NOIOMMU_PARAM "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
+#define SECURITYFS "/sys/kernel/security"
+#define LOCKDOWN SECURITYFS "/lockdown"
+#define TEST_IOVA (SZ_4G * 5)
+#define TEST_SIZE SZ_1M
+/* For what takes other processes or the machine to happen */
+#define WAIT_MS 20000
+#define NOBODY 65534
+
+static const char *bdf;
+
+/* A path below the device's folder in sysfs, in one of a few buffers */
+static const char *device_path(const char *name)
+{
+	static char paths[4][PATH_MAX];
+	static int i;
+	char *path = paths[++i % ARRAY_SIZE(paths)];
+
+	snprintf(path, PATH_MAX, PCI_SYSFS "/devices/%s/%s", bdf, name);
+	return path;
+}
+
+/* Wait for a file to be there, or to be gone */
+static bool wait_for(const char *path, bool there)
+{
+	int ms;
+
+	for (ms = 0; ms < WAIT_MS; ms += 10) {
+		if (!access(path, F_OK) == there)
+			return true;
+		usleep(10 * 1000);
+	}
+	return false;
+}
+
+/* For what may fail: 0 or a negative errno */
+static int try_write(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	int ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static bool is_bound(void)
+{
+	return !access(device_path("vfio-dev"), F_OK);
+}
+
+static void bind_driver(void)
+{
+	write_file(device_path("driver_override"), "vfio-pci");
+	try_write(PCI_SYSFS "/drivers_probe", bdf);
+}
+
+/* The device in use: mapped, with a thread that asks for the address */
+
+struct user {
+	struct noiommu n;
+	void *va;
+	u64 pa;
+	int looker_fd;
+	pthread_t looker;
+};
+
+static void *look_without_pause(void *arg)
+{
+	struct user *u = arg;
+	u64 length, pa;
+	int ret;
+
+	/* To the end of the file descriptor, whatever becomes of the device */
+	for (;;) {
+		length = 1;
+		ret = get_pa(u->looker_fd, u->n.ioas, TEST_IOVA, &length, &pa);
+		if (ret == -EBADF)
+			return NULL;
+		if (ret && ret != -EOPNOTSUPP && ret != -ENOENT)
+			return (void *)(long)ret;
+		if (!ret && pa != u->pa)
+			return (void *)-1L;
+	}
+}
+
+static void use(struct user *u)
+{
+	noiommu_open(&u->n, bdf);
+	VFIO_ASSERT_EQ(cdev_attach_to(u->n.cdev, u->n.ioas), 0);
+	u->va = alloc_mem(TEST_SIZE, 0);
+	VFIO_ASSERT_EQ(map(u->n.iommufd, u->n.ioas, u->va, TEST_SIZE,
+			   TEST_IOVA), 0);
+	u->pa = pagemap_pa(u->va);
+	u->looker_fd = dup(u->n.iommufd);
+	VFIO_ASSERT_GE(u->looker_fd, 0);
+	VFIO_ASSERT_EQ(pthread_create(&u->looker, NULL, look_without_pause, u),
+		       0);
+}
+
+static long stop_looking(struct user *u)
+{
+	void *ret;
+
+	VFIO_ASSERT_EQ(close(u->looker_fd), 0);
+	VFIO_ASSERT_EQ(pthread_join(u->looker, &ret), 0);
+	return (long)ret;
+}
+
+static int check_pa(struct noiommu *n, void *va)
+{
+	u64 length = TEST_SIZE;
+	u64 pa;
+	int ret;
+
+	ret = get_pa(n->iommufd, n->ioas, TEST_IOVA, &length, &pa);
+	if (!ret)
+		VFIO_ASSERT_EQ(pa, pagemap_pa(va));
+	return ret;
+}
+
+static int request_eventfd(int cdev)
+{
+	struct {
+		struct vfio_irq_set hdr;
+		s32 fd;
+	} irq = {
+		.hdr.argsz = sizeof(irq),
+		.hdr.flags = VFIO_IRQ_SET_DATA_EVENTFD |
+			     VFIO_IRQ_SET_ACTION_TRIGGER,
+		.hdr.index = VFIO_PCI_REQ_IRQ_INDEX,
+		.hdr.count = 1,
+		.fd = eventfd(0, 0),
+	};
+
+	VFIO_ASSERT_GE(irq.fd, 0);
+	VFIO_ASSERT_EQ(do_ioctl(cdev, VFIO_DEVICE_SET_IRQS, &irq), 0);
+	return irq.fd;
+}
+
+static bool wait_for_request(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pfd, 1, WAIT_MS) == 1;
+}
+
+/* Run fn() in another process. Return what it does, an errno at most */
+static int in_child(int (*fn)(void *arg), void *arg)
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	VFIO_ASSERT_GE(pid, 0);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(-fn(arg));
+	}
+	VFIO_ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	VFIO_ASSERT_TRUE(WIFEXITED(status));
+	return -WEXITSTATUS(status);
+}
+
+FIXTURE(lifecycle) {
+	u64 tables;
+	u64 pinned;
+};
+
+FIXTURE_SETUP(lifecycle)
+{
+	self->tables = table_kib();
+	self->pinned = pinned_pages();
+}
+
+/* Whatever happened, the device works again and nothing is missing */
+FIXTURE_TEARDOWN(lifecycle)
+{
+	struct noiommu n;
+	void *va = alloc_mem(TEST_SIZE, 0);
+
+	noiommu_open(&n, bdf);
+	ASSERT_EQ(0, cdev_attach_to(n.cdev, n.ioas));
+	ASSERT_EQ(0, map(n.iommufd, n.ioas, va, TEST_SIZE, TEST_IOVA));
+	ASSERT_EQ(0, check_pa(&n, va));
+	noiommu_close(&n);
+	ASSERT_EQ(self->tables, table_kib());
+	ASSERT_EQ(self->pinned, pinned_pages());
+}
+
+/* The device goes */
+
+static void tell_monitor(const char *port, const char *command)
+{
+	struct termios termios;
+	int fd = open(port, O_RDWR | O_NOCTTY);
+
+	VFIO_ASSERT_GE(fd, 0);
+	VFIO_ASSERT_EQ(tcgetattr(fd, &termios), 0);
+	cfmakeraw(&termios);
+	VFIO_ASSERT_EQ(tcsetattr(fd, TCSANOW, &termios), 0);
+	VFIO_ASSERT_EQ(write(fd, command, strlen(command)), strlen(command));
+	VFIO_ASSERT_EQ(tcdrain(fd), 0);
+	VFIO_ASSERT_EQ(close(fd), 0);
+}
+
+TEST_F(lifecycle, unplug)
+{
+	const char *monitor = getenv("MONITOR");
+	struct user u;
+	int event;
+
+	if (!monitor)
+		SKIP(return, "MONITOR does not name a serial port");
+	use(&u);
+	event = request_eventfd(u.n.cdev);
+	tell_monitor(monitor, "device_del unplug\n");
+
+	/* The device is asked for. It stays ours until it is closed */
+	ASSERT_TRUE(wait_for_request(event));
+	ASSERT_EQ(0, check_pa(&u.n, u.va));
+	ASSERT_EQ(0, unmap(u.n.iommufd, u.n.ioas, TEST_IOVA, TEST_SIZE));
+	ASSERT_EQ(0, map(u.n.iommufd, u.n.ioas, u.va, TEST_SIZE, TEST_IOVA));
+	ASSERT_EQ(0, access(device_path(""), F_OK));
+	ASSERT_EQ(0, close(u.n.cdev));
+	ASSERT_TRUE(wait_for(device_path(""), false));
+	ASSERT_EQ(-EOPNOTSUPP, check_pa(&u.n, u.va));
+	ASSERT_EQ(0, stop_looking(&u));
+	ASSERT_EQ(0, close(event));
+	ASSERT_EQ(0, close(u.n.iommufd));
+
+	tell_monitor(monitor, "device_add edu,id=unplug,bus=root,dma_mask=0xffffffffffff\n");
+	ASSERT_TRUE(wait_for(device_path("vendor"), true));
+	bind_driver();
+	ASSERT_TRUE(wait_for(device_path("vfio-dev"), true));
+}
+
+static int unbind_driver(void *arg)
+{
+	struct user *u = arg;
+
+	/* Not to be among those who hold on to it */
+	close(u->n.cdev);
+	close(u->n.iommufd);
+	close(u->looker_fd);
+	return try_write(device_path("driver/unbind"), bdf);
+}
+
+TEST_F(lifecycle, unbind_driver)
+{
+	struct user u;
+	int event, status;
+	pid_t pid;
+
+	use(&u);
+	event = request_eventfd(u.n.cdev);
+	fflush(NULL);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid)
+		_exit(-unbind_driver(&u));
+
+	ASSERT_TRUE(wait_for_request(event));
+	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
+	ASSERT_EQ(0, check_pa(&u.n, u.va));
+	ASSERT_EQ(0, close(u.n.cdev));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_EQ(0, status);
+	ASSERT_FALSE(is_bound());
+	ASSERT_EQ(-EOPNOTSUPP, check_pa(&u.n, u.va));
+	ASSERT_EQ(0, stop_looking(&u));
+	ASSERT_EQ(0, close(event));
+	ASSERT_EQ(0, close(u.n.iommufd));
+	bind_driver();
+	ASSERT_TRUE(is_bound());
+}
+
+TEST_F(lifecycle, reset)
+{
+	struct vfio_pci_hot_reset reset = { .argsz = sizeof(reset) };
+	struct user u;
+	int i, ret;
+
+	use(&u);
+	for (i = 0; i < 3; i++) {
+		/* The bus with all that is on it, and the device alone */
+		ret = do_ioctl(u.n.cdev, VFIO_DEVICE_PCI_HOT_RESET, &reset);
+		ASSERT_TRUE(!ret || ret == -ENODEV || ret == -EINVAL);
+		ret = do_ioctl(u.n.cdev, VFIO_DEVICE_RESET, NULL);
+		ASSERT_TRUE(!ret || ret == -EINVAL);
+		ASSERT_EQ(0, check_pa(&u.n, u.va));
+	}
+	ASSERT_EQ(0, stop_looking(&u));
+	noiommu_close(&u.n);
+}
+
+/* The parameter decides when a device is bound to the driver, and only then */
+TEST_F(lifecycle, parameter_at_any_time)
+{
+	struct user u;
+	int i;
+
+	use(&u);
+	for (i = 0; i < 20; i++) {
+		write_file(NOIOMMU_PARAM, i % 2 ? "Y" : "N");
+		ASSERT_EQ(0, check_pa(&u.n, u.va));
+		ASSERT_EQ(0, cdev_detach(u.n.cdev));
+		ASSERT_EQ(0, cdev_attach_to(u.n.cdev, u.n.ioas));
+	}
+	ASSERT_EQ(0, stop_looking(&u));
+	noiommu_close(&u.n);
+
+	write_file(NOIOMMU_PARAM, "N");
+	noiommu_open(&u.n, bdf);
+	noiommu_close(&u.n);
+	write_file(device_path("driver/unbind"), bdf);
+	bind_driver();
+	ASSERT_FALSE(is_bound());
+	write_file(NOIOMMU_PARAM, "Y");
+	bind_driver();
+	ASSERT_TRUE(is_bound());
+}
+
+/* The end of the user */
+
+/* Four things to close, in each of their 24 orders */
+TEST_F(lifecycle, close_in_each_order)
+{
+	int order, i, left, next;
+	struct noiommu n;
+	int copy;
+	void *va;
+
+	for (order = 0; order < 24; order++) {
+		int what[4] = { 0, 1, 2, 3 };
+
+		/* Swap each with one of those that follow, or with itself */
+		for (i = 0, left = order; i < 4; i++) {
+			next = i + left % (4 - i);
+			left /= 4 - i;
+			copy = what[i];
+			what[i] = what[next];
+			what[next] = copy;
+		}
+		va = alloc_mem(TEST_SIZE, 0);
+		noiommu_open(&n, bdf);
+		copy = dup(n.cdev);
+		ASSERT_GE(copy, 0);
+		ASSERT_EQ(0, cdev_attach_to(n.cdev, n.ioas));
+		ASSERT_EQ(0, map(n.iommufd, n.ioas, va, TEST_SIZE, TEST_IOVA));
+		for (i = 0; i < 4; i++) {
+			switch (what[i]) {
+			case 0:
+				ASSERT_EQ(0, close(n.cdev));
+				break;
+			case 1:
+				ASSERT_EQ(0, close(n.iommufd));
+				break;
+			case 2:
+				ASSERT_EQ(0, close(copy));
+				break;
+			default:
+				ASSERT_EQ(0, munmap(va, TEST_SIZE));
+				break;
+			}
+		}
+		ASSERT_EQ(self->tables, table_kib());
+		ASSERT_EQ(self->pinned, pinned_pages());
+	}
+}
+
+TEST_F(lifecycle, killed_at_any_time)
+{
+	struct user u;
+	int i, status;
+	pid_t pid;
+
+	for (i = 0; i < 20; i++) {
+		fflush(NULL);
+		pid = fork();
+		ASSERT_GE(pid, 0);
+		if (!pid) {
+			use(&u);
+			for (;;) {
+				unmap(u.n.iommufd, u.n.ioas, 0, UINT64_MAX);
+				map(u.n.iommufd, u.n.ioas, u.va, TEST_SIZE,
+				    TEST_IOVA);
+			}
+		}
+		usleep(20000 + 7919 * i);
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_TRUE(WIFSIGNALED(status));
+		ASSERT_EQ(self->tables, table_kib());
+		ASSERT_EQ(self->pinned, pinned_pages());
+	}
+}
+
+/* A child goes on with the device after its parent has closed it */
+static int use_after_parent(struct user *u, int parent)
+{
+	void *va = alloc_mem(TEST_SIZE, 0);
+	char c;
+
+	/* The end of the pipe is the end of the parent's use */
+	VFIO_ASSERT_EQ(read(parent, &c, 1), 0);
+	VFIO_ASSERT_EQ(unmap(u->n.iommufd, u->n.ioas, 0, UINT64_MAX), 0);
+	VFIO_ASSERT_EQ(map(u->n.iommufd, u->n.ioas, va, TEST_SIZE, TEST_IOVA),
+		       0);
+	VFIO_ASSERT_EQ(check_pa(&u->n, va), 0);
+	VFIO_ASSERT_EQ(cdev_detach(u->n.cdev), 0);
+	VFIO_ASSERT_EQ(cdev_attach_to(u->n.cdev, u->n.ioas), 0);
+	return check_pa(&u->n, va);
+}
+
+TEST_F(lifecycle, fork)
+{
+	struct user u;
+	int status, fds[2];
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(fds));
+	use(&u);
+	ASSERT_EQ(0, stop_looking(&u));
+	fflush(NULL);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		close(fds[1]);
+		_exit(-use_after_parent(&u, fds[0]));
+	}
+
+	/* The device's pages stay the parent's, whoever writes to them now */
+	memset(u.va, 0xa5, TEST_SIZE);
+	ASSERT_EQ(u.pa, pagemap_pa(u.va));
+	ASSERT_EQ(0, check_pa(&u.n, u.va));
+	noiommu_close(&u.n);
+	ASSERT_EQ(0, close(fds[1]));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_EQ(0, status);
+	close(fds[0]);
+}
+
+/* Who may */
+
+static int try_open(void)
+{
+	int fd = open_cdev(bdf);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+static int open_as_nobody(void *arg)
+{
+	VFIO_ASSERT_EQ(setgid(NOBODY), 0);
+	VFIO_ASSERT_EQ(setuid(NOBODY), 0);
+	return try_open();
+}
+
+TEST_F(lifecycle, nobody_cannot_open)
+{
+	const char *path = vfio_pci_get_cdev_path(bdf);
+
+	ASSERT_EQ(-EACCES, in_child(open_as_nobody, NULL));
+	/* An administrator who hands out the node gives nothing away by that */
+	ASSERT_EQ(0, chmod(path, 0666));
+	ASSERT_EQ(-EPERM, in_child(open_as_nobody, NULL));
+	ASSERT_EQ(0, chmod(path, 0600));
+	free((void *)path);
+}
+
+static int open_as_root_of_a_namespace(void *arg)
+{
+	if (unshare(CLONE_NEWUSER))
+		return -errno;
+	return try_open();
+}
+
+TEST_F(lifecycle, user_namespace_cannot_open)
+{
+	const char *path = vfio_pci_get_cdev_path(bdf);
+	int ret;
+
+	ASSERT_EQ(0, chmod(path, 0666));
+	ret = in_child(open_as_root_of_a_namespace, NULL);
+	ASSERT_EQ(0, chmod(path, 0600));
+	free((void *)path);
+	if (ret == -EINVAL)
+		SKIP(return, "needs CONFIG_USER_NS");
+	ASSERT_EQ(-EPERM, ret);
+}
+
+/*
+ * What has been opened can be used by whom it is given to. Only to ask for
+ * addresses, each time, takes the capability of the one who asks.
+ */
+static int use_as_nobody(void *arg)
+{
+	struct noiommu *n = arg;
+	void *va = alloc_mem(SZ_64K, 0);
+	u32 hwpt;
+
+	VFIO_ASSERT_EQ(setgid(NOBODY), 0);
+	VFIO_ASSERT_EQ(setuid(NOBODY), 0);
+	VFIO_ASSERT_EQ(map(n->iommufd, n->ioas, va, SZ_64K, TEST_IOVA), 0);
+	VFIO_ASSERT_EQ(cdev_detach(n->cdev), 0);
+	VFIO_ASSERT_EQ(hwpt_alloc(n->iommufd, n->devid, n->ioas, 0, &hwpt), 0);
+	VFIO_ASSERT_EQ(cdev_attach_to(n->cdev, hwpt), 0);
+	return try_get_pa(n->iommufd, n->ioas, TEST_IOVA);
+}
+
+static int use_in_a_namespace(void *arg)
+{
+	struct noiommu *n = arg;
+
+	if (unshare(CLONE_NEWUSER))
+		return -EPERM;
+	return try_get_pa(n->iommufd, n->ioas, TEST_IOVA);
+}
+
+static int bind_and_use_without_rawio(void *arg)
+{
+	struct noiommu *n = arg;
+
+	VFIO_ASSERT_EQ(cdev_bind(n->cdev, n->iommufd, &n->devid), 0);
+	VFIO_ASSERT_EQ(ioas_alloc(n->iommufd, &n->ioas), 0);
+	VFIO_ASSERT_EQ(cdev_attach_to(n->cdev, n->ioas), 0);
+	return use_as_nobody(n);
+}
+
+TEST_F(lifecycle, used_by_others)
+{
+	struct noiommu n;
+
+	noiommu_open(&n, bdf);
+	ASSERT_EQ(0, cdev_attach_to(n.cdev, n.ioas));
+	ASSERT_EQ(-EPERM, in_child(use_as_nobody, &n));
+	ASSERT_EQ(-EPERM, in_child(use_in_a_namespace, &n));
+	/* The mapping is still there, and so is its memory */
+	ASSERT_EQ(0, try_get_pa(n.iommufd, n.ioas, TEST_IOVA));
+	noiommu_close(&n);
+}
+
+TEST_F(lifecycle, capability_dropped_after_open)
+{
+	struct noiommu n = {};
+
+	n.cdev = open_cdev(bdf);
+	ASSERT_GE(n.cdev, 0);
+	n.iommufd = open("/dev/iommu", O_RDWR);
+	ASSERT_GE(n.iommufd, 0);
+	ASSERT_EQ(-EPERM, without_rawio(bind_and_use_without_rawio, &n));
+	noiommu_close(&n);
+}
+
+/* The last test, since there is no way back: see the documentation */
+TEST_F(lifecycle, lockdown)
+{
+	struct user u;
+
+	/* On most systems it is there already */
+	mount("securityfs", SECURITYFS, "securityfs", 0, NULL);
+	if (access(LOCKDOWN, F_OK))
+		SKIP(return, "needs CONFIG_SECURITY_LOCKDOWN_LSM and securityfs");
+	use(&u);
+	write_file(LOCKDOWN, "confidentiality");
+	ASSERT_EQ(-EPERM, try_write(device_path("config"), "x"));
+
+	ASSERT_EQ(0, check_pa(&u.n, u.va));
+	ASSERT_EQ(0, stop_looking(&u));
+	noiommu_close(&u.n);
+	noiommu_open(&u.n, bdf);
+	noiommu_close(&u.n);
+}
+
+int main(int argc, char *argv[])
+{
+	bdf = vfio_selftests_get_bdf(&argc, argv);
+	return test_harness_run(argc, argv);
+}

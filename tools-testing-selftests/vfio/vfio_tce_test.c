@@ -1,0 +1,1077 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * DMA of an NVMe controller through the TCE tables of a POWER host bridge, with
+ * iommufd and with the VFIO container for sPAPR. What a test expects of a
+ * mapping is what the controller can reach, and what it cannot.
+ *
+ * usage: vfio_tce_test [OPTION...] NVME [NVME]
+ *
+ * The first controller loses what is on its first namespace; the second one
+ * needs none. Tests that need both are skipped if there is one only.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/compiler.h>
+#include <linux/iommufd.h>
+#include <linux/pci_regs.h>
+#include <linux/sizes.h>
+#include <linux/vfio.h>
+
+#include <libvfio.h>
+
+#include "kselftest_harness.h"
+
+#define SYSFS_PCI	"/sys/bus/pci"
+
+static const char *bdfs[2];
+
+/*
+ * The controller: registers, and what is at which offset of the memory for its
+ * queues, which is mapped at the same IOVA wherever the controller is attached
+ */
+#define NVME_CC			0x14
+#define NVME_CC_ENABLE		0x00460001
+#define NVME_CSTS		0x1c
+#define NVME_AQA		0x24
+#define NVME_ASQ		0x28
+#define NVME_ACQ		0x30
+#define NVME_DOORBELL		0x1000
+
+#define NVME_ADMIN_CREATE_SQ	0x01
+#define NVME_ADMIN_CREATE_CQ	0x05
+#define NVME_ADMIN_IDENTIFY	0x06
+#define NVME_WRITE		0x01
+#define NVME_READ		0x02
+
+#define NVME_PAGE		4096
+#define NVME_BLOCK		512
+#define NVME_QUEUE_LEN		16
+#define NVME_MAX_TRANSFER	SZ_256K
+#define NVME_SQ(qid)		((qid) * 2 * NVME_PAGE)
+#define NVME_CQ(qid)		(((qid) * 2 + 1) * NVME_PAGE)
+#define NVME_PRPS		(4 * NVME_PAGE)
+#define NVME_MEMORY		SZ_64K
+
+struct nvme_command {
+	u8 opcode;
+	u8 flags;
+	__le16 id;
+	__le32 nsid;
+	__le64 reserved[2];
+	__le64 prp1;
+	__le64 prp2;
+	__le32 cdw10;
+	__le32 cdw11;
+	__le32 cdw12;
+	__le32 cdw13;
+	__le32 cdw14;
+	__le32 cdw15;
+};
+
+struct nvme_completion {
+	__le32 result;
+	__le32 reserved;
+	__le16 sq_head;
+	__le16 sq_id;
+	__le16 id;
+	__le16 status;
+};
+
+struct nvme {
+	const char *bdf;
+	int fd;
+	u64 bar;
+	u64 config;
+	void *memory;
+	u64 iova;
+	u16 tail[2];
+	u16 head[2];
+	bool phase[2];
+};
+
+static u32 nvme_get(struct nvme *nvme, u32 reg)
+{
+	u32 value;
+
+	VFIO_ASSERT_EQ(pread(nvme->fd, &value, 4, nvme->bar + reg), 4);
+	return le32toh(value);
+}
+
+static void nvme_set(struct nvme *nvme, u32 reg, u32 value)
+{
+	value = htole32(value);
+	VFIO_ASSERT_EQ(pwrite(nvme->fd, &value, 4, nvme->bar + reg), 4);
+}
+
+static void nvme_set64(struct nvme *nvme, u32 reg, u64 value)
+{
+	nvme_set(nvme, reg, value);
+	nvme_set(nvme, reg + 4, value >> 32);
+}
+
+static u64 now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void nvme_wait_ready(struct nvme *nvme, u32 ready)
+{
+	u64 end = now_ms() + 10000;
+
+	while ((nvme_get(nvme, NVME_CSTS) & 1) != ready)
+		VFIO_ASSERT_LT(now_ms(), end, "The controller hangs\n");
+}
+
+/* Returns the status of a command, 0 for success, or -ETIME. */
+static int nvme_submit(struct nvme *nvme, int qid, struct nvme_command *command)
+{
+	struct nvme_completion *completion;
+	u64 end = now_ms() + 10000;
+
+	completion = nvme->memory + NVME_CQ(qid) +
+		     nvme->head[qid] * sizeof(*completion);
+
+	memcpy(nvme->memory + NVME_SQ(qid) +
+	       nvme->tail[qid] * sizeof(*command), command, sizeof(*command));
+	__sync_synchronize();
+	nvme->tail[qid] = (nvme->tail[qid] + 1) % NVME_QUEUE_LEN;
+	nvme_set(nvme, NVME_DOORBELL + 8 * qid, nvme->tail[qid]);
+
+	while ((le16toh(READ_ONCE(completion->status)) & 1) !=
+	       nvme->phase[qid]) {
+		if (now_ms() > end)
+			return -ETIME;
+	}
+	__sync_synchronize();
+	nvme->head[qid] = (nvme->head[qid] + 1) % NVME_QUEUE_LEN;
+	if (!nvme->head[qid])
+		nvme->phase[qid] = !nvme->phase[qid];
+	nvme_set(nvme, NVME_DOORBELL + 8 * qid + 4, nvme->head[qid]);
+	return le16toh(completion->status) >> 1;
+}
+
+/* Make the controller write a page to an address: its own description. */
+static int nvme_identify(struct nvme *nvme, u64 iova)
+{
+	struct nvme_command command = {
+		.opcode = NVME_ADMIN_IDENTIFY,
+		.prp1 = htole64(iova),
+		.cdw10 = htole32(1),
+	};
+
+	return nvme_submit(nvme, 0, &command);
+}
+
+/* Read from or write to the disk at @offset, more than two pages. */
+static int nvme_transfer(struct nvme *nvme, u8 opcode, u64 iova, u64 offset,
+			 u32 size)
+{
+	__le64 *prps = nvme->memory + NVME_PRPS;
+	struct nvme_command command = {
+		.opcode = opcode,
+		.nsid = htole32(1),
+		.prp1 = htole64(iova),
+		.prp2 = htole64(nvme->iova + NVME_PRPS),
+		.cdw10 = htole32(offset / NVME_BLOCK),
+		.cdw12 = htole32(size / NVME_BLOCK - 1),
+	};
+
+	VFIO_ASSERT_LE(size, NVME_MAX_TRANSFER);
+	VFIO_ASSERT_GT(size, 2 * NVME_PAGE);
+	for (u32 i = 1; i < size / NVME_PAGE; i++)
+		*prps++ = htole64(iova + i * NVME_PAGE);
+	return nvme_submit(nvme, 1, &command);
+}
+
+static void nvme_create_queue(struct nvme *nvme, u8 opcode, u64 iova, u32 cdw11)
+{
+	struct nvme_command command = {
+		.opcode = opcode,
+		.prp1 = htole64(iova),
+		.cdw10 = htole32((NVME_QUEUE_LEN - 1) << 16 | 1),
+		.cdw11 = htole32(cdw11),
+	};
+
+	VFIO_ASSERT_EQ(nvme_submit(nvme, 0, &command), 0);
+}
+
+static void nvme_start(struct nvme *nvme)
+{
+	u16 command;
+
+	VFIO_ASSERT_EQ(pread(nvme->fd, &command, 2,
+			     nvme->config + PCI_COMMAND), 2);
+	command |= htole16(PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	VFIO_ASSERT_EQ(pwrite(nvme->fd, &command, 2,
+			      nvme->config + PCI_COMMAND), 2);
+
+	memset(nvme->memory, 0, NVME_MEMORY);
+	nvme_set(nvme, NVME_CC, 0);
+	nvme_wait_ready(nvme, 0);
+	for (int qid = 0; qid < 2; qid++) {
+		nvme->tail[qid] = 0;
+		nvme->head[qid] = 0;
+		nvme->phase[qid] = true;
+	}
+	nvme_set(nvme, NVME_AQA,
+		 (NVME_QUEUE_LEN - 1) << 16 | (NVME_QUEUE_LEN - 1));
+	nvme_set64(nvme, NVME_ASQ, nvme->iova + NVME_SQ(0));
+	nvme_set64(nvme, NVME_ACQ, nvme->iova + NVME_CQ(0));
+	nvme_set(nvme, NVME_CC, NVME_CC_ENABLE);
+	nvme_wait_ready(nvme, 1);
+
+	nvme_create_queue(nvme, NVME_ADMIN_CREATE_CQ,
+			  nvme->iova + NVME_CQ(1), 1);
+	nvme_create_queue(nvme, NVME_ADMIN_CREATE_SQ,
+			  nvme->iova + NVME_SQ(1), 1 << 16 | 1);
+}
+
+static u64 region_offset(int fd, u32 index)
+{
+	struct vfio_region_info info = {
+		.argsz = sizeof(info),
+		.index = index,
+	};
+
+	ioctl_assert(fd, VFIO_DEVICE_GET_REGION_INFO, &info);
+	return info.offset;
+}
+
+/* A controller whose file descriptor is open; its queues are at @iova. */
+static void nvme_init(struct nvme *nvme, const char *bdf, int fd, void *memory,
+		      u64 iova)
+{
+	*nvme = (struct nvme){
+		.bdf = bdf,
+		.fd = fd,
+		.bar = region_offset(fd, VFIO_PCI_BAR0_REGION_INDEX),
+		.config = region_offset(fd, VFIO_PCI_CONFIG_REGION_INDEX),
+		.memory = memory,
+		.iova = iova,
+	};
+}
+
+static void *alloc_memory(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			    MAP_ANONYMOUS | MAP_SHARED | MAP_POPULATE, -1, 0);
+
+	VFIO_ASSERT_NE(memory, MAP_FAILED);
+	return memory;
+}
+
+static bool is_filled_with(const void *memory, u8 byte, size_t size)
+{
+	const u8 *bytes = memory;
+
+	return bytes[0] == byte && !memcmp(bytes, bytes + 1, size - 1);
+}
+
+/* Does a write of the controller to @iova change @memory? */
+static bool writes_arrive(struct nvme *nvme, u64 iova, void *memory)
+{
+	memset(memory, 0xa5, NVME_PAGE);
+	nvme_identify(nvme, iova);
+	return !is_filled_with(memory, 0xa5, NVME_PAGE);
+}
+
+/*
+ * iommufd
+ */
+
+static u32 ioas_alloc(int iommufd)
+{
+	struct iommu_ioas_alloc args = { .size = sizeof(args) };
+
+	ioctl_assert(iommufd, IOMMU_IOAS_ALLOC, &args);
+	return args.out_ioas_id;
+}
+
+/* Map at *@iova, or if that is 0 at an address that goes there. */
+static int ioas_map(int iommufd, u32 ioas, void *memory, u64 size, u64 *iova,
+		    u32 permissions)
+{
+	struct iommu_ioas_map args = {
+		.size = sizeof(args),
+		.flags = permissions | (*iova ? IOMMU_IOAS_MAP_FIXED_IOVA : 0),
+		.ioas_id = ioas,
+		.user_va = (uintptr_t)memory,
+		.length = size,
+		.iova = *iova,
+	};
+
+	if (ioctl(iommufd, IOMMU_IOAS_MAP, &args))
+		return -errno;
+	*iova = args.iova;
+	return 0;
+}
+
+#define READ_WRITE	(IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
+
+static int ioas_unmap(int iommufd, u32 ioas, u64 iova, u64 size)
+{
+	struct iommu_ioas_unmap args = {
+		.size = sizeof(args),
+		.ioas_id = ioas,
+		.iova = iova,
+		.length = size,
+	};
+
+	return ioctl(iommufd, IOMMU_IOAS_UNMAP, &args) ? -errno : 0;
+}
+
+static int ioas_copy(int iommufd, u32 ioas, u64 from, u64 size, u64 *iova)
+{
+	struct iommu_ioas_copy args = {
+		.size = sizeof(args),
+		.flags = READ_WRITE,
+		.dst_ioas_id = ioas,
+		.src_ioas_id = ioas,
+		.length = size,
+		.src_iova = from,
+	};
+
+	if (ioctl(iommufd, IOMMU_IOAS_COPY, &args))
+		return -errno;
+	*iova = args.dst_iova;
+	return 0;
+}
+
+static int hwpt_alloc(int iommufd, u32 dev, u32 ioas, u32 *hwpt)
+{
+	struct iommu_hwpt_alloc args = {
+		.size = sizeof(args),
+		.dev_id = dev,
+		.pt_id = ioas,
+	};
+
+	if (ioctl(iommufd, IOMMU_HWPT_ALLOC, &args))
+		return -errno;
+	*hwpt = args.out_hwpt_id;
+	return 0;
+}
+
+static int attach(int fd, u32 pt)
+{
+	struct vfio_device_attach_iommufd_pt args = {
+		.argsz = sizeof(args),
+		.pt_id = pt,
+	};
+
+	return ioctl(fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &args) ? -errno : 0;
+}
+
+static int detach(int fd)
+{
+	struct vfio_device_detach_iommufd_pt args = { .argsz = sizeof(args) };
+
+	return ioctl(fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &args) ? -errno : 0;
+}
+
+static u32 ioas_ranges(int iommufd, u32 ioas, struct iommu_iova_range *ranges,
+		       u32 nr)
+{
+	struct iommu_ioas_iova_ranges args = {
+		.size = sizeof(args),
+		.ioas_id = ioas,
+		.num_iovas = nr,
+		.allowed_iovas = (uintptr_t)ranges,
+	};
+
+	ioctl_assert(iommufd, IOMMU_IOAS_IOVA_RANGES, &args);
+	return args.num_iovas;
+}
+
+static int open_cdev(const char *bdf, int iommufd, u32 *dev)
+{
+	struct vfio_device_bind_iommufd args = {
+		.argsz = sizeof(args),
+		.iommufd = iommufd,
+	};
+	const char *path = vfio_pci_get_cdev_path(bdf);
+	int fd;
+
+	fd = open(path, O_RDWR);
+	VFIO_ASSERT_GE(fd, 0, "open(%s) failed\n", path);
+	free((void *)path);
+	ioctl_assert(fd, VFIO_DEVICE_BIND_IOMMUFD, &args);
+	*dev = args.out_devid;
+	return fd;
+}
+
+FIXTURE(tce) {
+	int iommufd;
+	u32 ioas;
+	u32 dev;
+	struct nvme nvme;
+	struct iommu_iova_range ranges[4];
+	u32 nr_ranges;
+	void *memory;
+	u64 iova;
+};
+
+/* Which of the windows data is in; the queues are in the first one. */
+FIXTURE_VARIANT(tce) {
+	u32 window;
+};
+
+FIXTURE_VARIANT_ADD(tce, window_32bit) {
+	.window = 0,
+};
+
+FIXTURE_VARIANT_ADD(tce, window_64bit) {
+	.window = 1,
+};
+
+#define QUEUES_IOVA	SZ_1M
+#define DATA_OFFSET	SZ_16M
+#define DATA_SIZE	SZ_64M
+
+FIXTURE_SETUP(tce)
+{
+	u64 iova = QUEUES_IOVA;
+	void *queues;
+	int fd;
+
+	self->iommufd = open("/dev/iommu", O_RDWR);
+	ASSERT_GE(self->iommufd, 0);
+	self->ioas = ioas_alloc(self->iommufd);
+	fd = open_cdev(bdfs[0], self->iommufd, &self->dev);
+	ASSERT_EQ(0, attach(fd, self->ioas));
+
+	self->nr_ranges = ioas_ranges(self->iommufd, self->ioas, self->ranges,
+				      ARRAY_SIZE(self->ranges));
+	ASSERT_LT(variant->window, self->nr_ranges);
+	self->iova = self->ranges[variant->window].start + DATA_OFFSET;
+	self->memory = alloc_memory(DATA_SIZE);
+
+	queues = alloc_memory(NVME_MEMORY);
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, queues, NVME_MEMORY,
+			      &iova, READ_WRITE));
+	nvme_init(&self->nvme, bdfs[0], fd, queues, iova);
+	nvme_start(&self->nvme);
+}
+
+FIXTURE_TEARDOWN(tce)
+{
+	close(self->nvme.fd);
+	close(self->iommufd);
+	munmap(self->memory, DATA_SIZE);
+	munmap(self->nvme.memory, NVME_MEMORY);
+}
+
+/* The windows are what can be mapped: their ends can, their neighbours cannot. */
+TEST_F(tce, ranges)
+{
+	u64 page = getpagesize();
+	u64 first = self->ranges[variant->window].start;
+	u64 last = self->ranges[variant->window].last;
+	u64 iova;
+
+	ASSERT_EQ(2, self->nr_ranges);
+	TH_LOG("window %u: %#llx to %#llx", variant->window,
+	       (unsigned long long)first, (unsigned long long)last);
+	ASSERT_EQ(0, first % page);
+	ASSERT_EQ(0, (last + 1) % page);
+
+	iova = last + 1 - page;
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory, page,
+			      &iova, READ_WRITE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, iova, self->memory));
+	iova = last + 1;
+	ASSERT_NE(0, ioas_map(self->iommufd, self->ioas, self->memory, page,
+			      &iova, READ_WRITE));
+	if (first) {
+		iova = first;
+		ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory,
+				      page, &iova, READ_WRITE));
+		ASSERT_TRUE(writes_arrive(&self->nvme, iova, self->memory));
+		iova = first - page;
+		ASSERT_NE(0, ioas_map(self->iommufd, self->ioas, self->memory,
+				      page, &iova, READ_WRITE));
+	}
+}
+
+/* 64 MiB to the disk and back */
+TEST_F(tce, transfer)
+{
+	u32 *words = self->memory;
+
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory,
+			      DATA_SIZE, &self->iova, READ_WRITE));
+	for (u32 i = 0; i < DATA_SIZE / 4; i++)
+		words[i] = i * 2654435761u + variant->window;
+	for (u32 at = 0; at < DATA_SIZE; at += NVME_MAX_TRANSFER)
+		ASSERT_EQ(0, nvme_transfer(&self->nvme, NVME_WRITE,
+					   self->iova + at, at,
+					   NVME_MAX_TRANSFER));
+	memset(self->memory, 0, DATA_SIZE);
+	for (u32 at = 0; at < DATA_SIZE; at += NVME_MAX_TRANSFER)
+		ASSERT_EQ(0, nvme_transfer(&self->nvme, NVME_READ,
+					   self->iova + at, at,
+					   NVME_MAX_TRANSFER));
+	for (u32 i = 0; i < DATA_SIZE / 4; i++)
+		ASSERT_EQ(i * 2654435761u + variant->window, words[i]);
+}
+
+/* What is not mapped, or no longer, cannot be reached. */
+TEST_F(tce, unmapped)
+{
+	u64 page = getpagesize();
+
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory,
+			      4 * page, &self->iova, READ_WRITE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova + page,
+				  self->memory + page));
+	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, self->iova,
+				4 * page));
+	memset(self->memory, 0xa5, 4 * page);
+	for (int i = -1; i < 5; i++)
+		nvme_identify(&self->nvme, self->iova + i * page);
+	ASSERT_TRUE(is_filled_with(self->memory, 0xa5, 4 * page));
+
+	/* And it can be mapped again. */
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory,
+			      4 * page, &self->iova, READ_WRITE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
+}
+
+/* Read-only memory can be written to the disk, and is not changed by a read. */
+TEST_F(tce, read_only)
+{
+	u64 size = SZ_64K;
+	u64 other = self->iova + SZ_16M;
+
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory, size,
+			      &self->iova, IOMMU_IOAS_MAP_READABLE));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory + size,
+			      size, &other, READ_WRITE));
+	ASSERT_FALSE(writes_arrive(&self->nvme, self->iova, self->memory));
+
+	memset(self->memory, 0x5a, size);
+	ASSERT_EQ(0, nvme_transfer(&self->nvme, NVME_WRITE, self->iova, 0,
+				   size));
+	ASSERT_EQ(0, nvme_transfer(&self->nvme, NVME_READ, other, 0,
+				   size));
+	ASSERT_TRUE(is_filled_with(self->memory + size, 0x5a, size));
+}
+
+/* Memory that may be written only is written. */
+TEST_F(tce, write_only)
+{
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory,
+			      getpagesize(), &self->iova,
+			      IOMMU_IOAS_MAP_WRITEABLE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
+}
+
+/* A window takes as much as its size, then says so, and takes it again. */
+TEST_F(tce, full)
+{
+	struct iommu_iova_range *range = &self->ranges[variant->window];
+	u64 size = range->last - range->start + 1;
+	struct iommu_ioas_allow_iovas allow = {
+		.size = sizeof(allow),
+		.ioas_id = self->ioas,
+		.num_iovas = 1,
+		.allowed_iovas = (uintptr_t)range,
+	};
+	u64 first = range->last + 1 - DATA_SIZE;
+	u64 mapped, iova;
+	int rc;
+
+	if (variant->window)
+		ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas,
+					self->nvme.iova, NVME_MEMORY));
+	ioctl_assert(self->iommufd, IOMMU_IOAS_ALLOW_IOVAS, &allow);
+
+	for (int round = 0; round < 2; round++) {
+		ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory,
+				      DATA_SIZE, &first, READ_WRITE));
+		for (mapped = DATA_SIZE;; mapped += DATA_SIZE) {
+			rc = ioas_copy(self->iommufd, self->ioas, first,
+				       DATA_SIZE, &iova);
+			if (rc)
+				break;
+		}
+		ASSERT_EQ(-ENOSPC, rc);
+		/* The first window also has the queues. */
+		ASSERT_EQ(variant->window ? size : size - DATA_SIZE, mapped);
+		if (!variant->window)
+			ASSERT_TRUE(writes_arrive(&self->nvme, first,
+						  self->memory));
+
+		iova = variant->window ? range->start :
+			       QUEUES_IOVA + NVME_MEMORY;
+		ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, iova,
+					range->last + 1 - iova));
+	}
+}
+
+/* Another IOAS takes over at once; what both have in common never goes away. */
+TEST_F(tce, replace)
+{
+	u64 page = getpagesize(), iova = QUEUES_IOVA;
+	u32 other = ioas_alloc(self->iommufd);
+	void *second = self->memory + page;
+
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory, page,
+			      &self->iova, READ_WRITE));
+	ASSERT_EQ(0, ioas_map(self->iommufd, other, self->nvme.memory,
+			      NVME_MEMORY, &iova, READ_WRITE));
+	ASSERT_EQ(0, ioas_map(self->iommufd, other, second, page,
+			      &self->iova, READ_WRITE));
+
+	for (int i = 0; i < 3; i++) {
+		memset(second, 0xa5, page);
+		ASSERT_TRUE(writes_arrive(&self->nvme, self->iova,
+					  self->memory));
+		ASSERT_TRUE(is_filled_with(second, 0xa5, page));
+
+		ASSERT_EQ(0, attach(self->nvme.fd, other));
+		memset(self->memory, 0xa5, page);
+		ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, second));
+		ASSERT_TRUE(is_filled_with(self->memory, 0xa5, page));
+
+		ASSERT_EQ(0, attach(self->nvme.fd, self->ioas));
+	}
+
+	/* What only the other one had is gone with it. */
+	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, self->iova, page));
+	ASSERT_EQ(0, attach(self->nvme.fd, other));
+	ASSERT_EQ(0, attach(self->nvme.fd, self->ioas));
+	ASSERT_FALSE(writes_arrive(&self->nvme, self->iova, second));
+}
+
+/* A page table of its own, filled before it is attached and kept after that */
+TEST_F(tce, hwpt)
+{
+	u64 page = getpagesize();
+	u32 hwpt[2];
+
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory, page,
+			      &self->iova, READ_WRITE));
+	ASSERT_EQ(0, detach(self->nvme.fd));
+	for (int i = 0; i < 2; i++)
+		ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->dev, self->ioas,
+					&hwpt[i]));
+	for (int i = 0; i < 4; i++) {
+		ASSERT_EQ(0, attach(self->nvme.fd, hwpt[i % 2]));
+		nvme_start(&self->nvme);
+		ASSERT_TRUE(writes_arrive(&self->nvme, self->iova,
+					  self->memory));
+		if (i == 1)
+			ASSERT_EQ(0, detach(self->nvme.fd));
+	}
+	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, self->iova, page));
+	ASSERT_FALSE(writes_arrive(&self->nvme, self->iova, self->memory));
+}
+
+/* Without a domain the controller reaches nothing. */
+TEST_F(tce, detached)
+{
+	u64 page = getpagesize();
+
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory, page,
+			      &self->iova, READ_WRITE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
+	ASSERT_EQ(0, detach(self->nvme.fd));
+
+	memset(self->memory, 0xa5, page);
+	memset(self->nvme.memory, 0, NVME_MEMORY);
+	nvme_set(&self->nvme, NVME_DOORBELL, (self->nvme.tail[0] + 1) %
+		 NVME_QUEUE_LEN);
+	usleep(200000);
+	ASSERT_TRUE(is_filled_with(self->memory, 0xa5, page));
+	ASSERT_TRUE(is_filled_with(self->nvme.memory, 0, NVME_MEMORY));
+
+	ASSERT_EQ(0, attach(self->nvme.fd, self->ioas));
+	nvme_start(&self->nvme);
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
+}
+
+/* A reset in between changes nothing for the mappings. */
+TEST_F(tce, reset)
+{
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory,
+			      getpagesize(), &self->iova, READ_WRITE));
+	ioctl_assert(self->nvme.fd, VFIO_DEVICE_RESET, NULL);
+	nvme_start(&self->nvme);
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
+}
+
+/* Two devices on one IOAS, in one group or in two; each survives the other. */
+TEST_F(tce, two_devices)
+{
+	u64 page = getpagesize(), iova = QUEUES_IOVA + SZ_1M;
+	struct nvme second;
+	void *queues;
+	u32 dev;
+	int fd;
+
+	if (!bdfs[1])
+		SKIP(return, "needs two devices");
+
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory, page,
+			      &self->iova, READ_WRITE));
+	queues = alloc_memory(NVME_MEMORY);
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, queues, NVME_MEMORY,
+			      &iova, READ_WRITE));
+
+	for (int i = 0; i < 2; i++) {
+		fd = open_cdev(bdfs[1], self->iommufd, &dev);
+		ASSERT_EQ(0, attach(fd, self->ioas));
+		nvme_init(&second, bdfs[1], fd, queues, iova);
+		nvme_start(&second);
+		ASSERT_TRUE(writes_arrive(&self->nvme, self->iova,
+					  self->memory));
+		ASSERT_TRUE(writes_arrive(&second, self->iova, self->memory));
+		if (i) {
+			ASSERT_EQ(0, detach(self->nvme.fd));
+			ASSERT_TRUE(writes_arrive(&second, self->iova,
+						  self->memory));
+			ASSERT_EQ(0, attach(self->nvme.fd, self->ioas));
+			nvme_start(&self->nvme);
+		}
+		close(fd);
+		ASSERT_TRUE(writes_arrive(&self->nvme, self->iova,
+					  self->memory));
+	}
+	munmap(queues, NVME_MEMORY);
+}
+
+/*
+ * The container for sPAPR
+ */
+
+FIXTURE(spapr) {
+	int group;
+	int container;
+	struct nvme nvme;
+	void *memory;
+	u64 iova;
+};
+
+FIXTURE_VARIANT(spapr) {
+	u32 window;
+};
+
+FIXTURE_VARIANT_ADD(spapr, window_32bit) {
+	.window = 0,
+};
+
+FIXTURE_VARIANT_ADD(spapr, window_64bit) {
+	.window = 1,
+};
+
+#define SPAPR_MEMORY	SZ_2M
+
+static int open_group(const char *bdf)
+{
+	char path[PATH_MAX], target[PATH_MAX] = {};
+
+	snprintf(path, sizeof(path), SYSFS_PCI "/devices/%s/iommu_group", bdf);
+	VFIO_ASSERT_GT(readlink(path, target, sizeof(target) - 1), 0);
+	snprintf(path, sizeof(path), "/dev/vfio/%s", basename(target));
+	return open(path, O_RDWR);
+}
+
+static int spapr_map(int container, void *memory, u64 size, u64 iova, u32 flags)
+{
+	struct vfio_iommu_type1_dma_map args = {
+		.argsz = sizeof(args),
+		.flags = flags,
+		.vaddr = (uintptr_t)memory,
+		.iova = iova,
+		.size = size,
+	};
+
+	return ioctl(container, VFIO_IOMMU_MAP_DMA, &args) ? -errno : 0;
+}
+
+#define SPAPR_READ_WRITE	(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
+
+static int spapr_unmap(int container, u64 iova, u64 size)
+{
+	struct vfio_iommu_type1_dma_unmap args = {
+		.argsz = sizeof(args),
+		.iova = iova,
+		.size = size,
+	};
+
+	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &args) ? -errno : 0;
+}
+
+FIXTURE_SETUP(spapr)
+{
+	struct vfio_iommu_spapr_tce_info info = { .argsz = sizeof(info) };
+	struct vfio_iommu_spapr_register_memory memory = {
+		.argsz = sizeof(memory),
+		.size = SPAPR_MEMORY,
+	};
+	struct vfio_iommu_spapr_tce_create create = {
+		.argsz = sizeof(create),
+		.page_shift = __builtin_ctz(getpagesize()),
+		.window_size = SZ_1G,
+		.levels = 1,
+	};
+	int fd;
+
+	self->container = open("/dev/vfio/vfio", O_RDWR);
+	ASSERT_GE(self->container, 0);
+	self->group = open_group(bdfs[0]);
+	ASSERT_GE(self->group, 0);
+	ioctl_assert(self->group, VFIO_GROUP_SET_CONTAINER, &self->container);
+	ioctl_assert(self->container, VFIO_SET_IOMMU,
+		     (void *)VFIO_SPAPR_TCE_v2_IOMMU);
+	fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, bdfs[0]);
+	ASSERT_GE(fd, 0);
+
+	ioctl_assert(self->container, VFIO_IOMMU_SPAPR_TCE_GET_INFO, &info);
+	ASSERT_TRUE(info.flags & VFIO_IOMMU_SPAPR_INFO_DDW);
+	ASSERT_TRUE(info.ddw.pgsizes & getpagesize());
+
+	self->memory = alloc_memory(SPAPR_MEMORY);
+	memory.vaddr = (uintptr_t)self->memory;
+	ioctl_assert(self->container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &memory);
+
+	/* The container makes the default window with the first mapping. */
+	ASSERT_EQ(0, spapr_map(self->container, self->memory, NVME_MEMORY,
+			       QUEUES_IOVA, SPAPR_READ_WRITE));
+	self->iova = info.dma32_window_start + DATA_OFFSET;
+	if (variant->window) {
+		ioctl_assert(self->container, VFIO_IOMMU_SPAPR_TCE_CREATE,
+			     &create);
+		self->iova = create.start_addr + DATA_OFFSET;
+	}
+	nvme_init(&self->nvme, bdfs[0], fd, self->memory, QUEUES_IOVA);
+	nvme_start(&self->nvme);
+}
+
+FIXTURE_TEARDOWN(spapr)
+{
+	close(self->nvme.fd);
+	close(self->group);
+	close(self->container);
+	munmap(self->memory, SPAPR_MEMORY);
+}
+
+TEST_F(spapr, map_and_unmap)
+{
+	u64 page = getpagesize();
+	void *data = self->memory + SPAPR_MEMORY - page;
+
+	ASSERT_EQ(0, spapr_map(self->container, data, page, self->iova,
+			       SPAPR_READ_WRITE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, data));
+	ASSERT_EQ(0, spapr_unmap(self->container, self->iova, page));
+	ASSERT_FALSE(writes_arrive(&self->nvme, self->iova, data));
+
+	ASSERT_EQ(0, spapr_map(self->container, data, page, self->iova,
+			       VFIO_DMA_MAP_FLAG_READ));
+	ASSERT_FALSE(writes_arrive(&self->nvme, self->iova, data));
+	ASSERT_EQ(0, spapr_unmap(self->container, self->iova, page));
+}
+
+TEST_F(spapr, transfer)
+{
+	void *data = self->memory + SZ_1M;
+
+	ASSERT_EQ(0, spapr_map(self->container, data, NVME_MAX_TRANSFER,
+			       self->iova, SPAPR_READ_WRITE));
+	memset(data, 0x5a, NVME_MAX_TRANSFER);
+	ASSERT_EQ(0, nvme_transfer(&self->nvme, NVME_WRITE, self->iova, 0,
+				   NVME_MAX_TRANSFER));
+	memset(data, 0, NVME_MAX_TRANSFER);
+	ASSERT_EQ(0, nvme_transfer(&self->nvme, NVME_READ, self->iova, 0,
+				   NVME_MAX_TRANSFER));
+	ASSERT_TRUE(is_filled_with(data, 0x5a, NVME_MAX_TRANSFER));
+}
+
+/*
+ * The kernel's own DMA, after the devices had been in other hands
+ */
+
+static void sysfs_write(const char *text, const char *format, const char *name)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), format, name);
+	fd = open(path, O_WRONLY);
+	VFIO_ASSERT_GE(fd, 0, "open(%s) failed\n", path);
+	VFIO_ASSERT_EQ(write(fd, text, strlen(text)), strlen(text), "%s\n", path);
+	close(fd);
+}
+
+static void bind_to(const char *bdf, const char *driver)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), SYSFS_PCI "/devices/%s/driver", bdf);
+	if (!access(path, F_OK))
+		sysfs_write(bdf, SYSFS_PCI "/devices/%s/driver/unbind", bdf);
+	sysfs_write(driver, SYSFS_PCI "/devices/%s/driver_override", bdf);
+	sysfs_write(bdf, SYSFS_PCI "/drivers_probe", "");
+	VFIO_ASSERT_EQ(access(path, F_OK), 0, "%s has no driver\n", bdf);
+}
+
+/* The kernel's driver calls a controller live when it could identify it. */
+static bool wait_live(const char *bdf, char *name, size_t size)
+{
+	u64 end = now_ms() + 10000;
+	char path[PATH_MAX];
+	char state[16];
+	FILE *file;
+
+	do {
+		usleep(50000);
+		for (int i = 0; i < 8; i++) {
+			snprintf(name, size, "nvme%d", i);
+			snprintf(path, sizeof(path),
+				 SYSFS_PCI "/devices/%s/nvme/%s/state", bdf,
+				 name);
+			file = fopen(path, "r");
+			if (!file)
+				continue;
+			if (!fgets(state, sizeof(state), file))
+				state[0] = 0;
+			fclose(file);
+			if (!strcmp(state, "live\n"))
+				return true;
+		}
+	} while (now_ms() < end);
+	return false;
+}
+
+/* One that has a disk writes it and reads it again. */
+static bool kernel_dma_works(const char *bdf, u8 byte)
+{
+	u64 end = now_ms() + 2000;
+	char name[16], path[32];
+	bool works;
+	void *memory;
+	int fd;
+
+	if (!wait_live(bdf, name, sizeof(name)))
+		return false;
+
+	snprintf(path, sizeof(path), "/dev/%sn1", name);
+	while ((fd = open(path, O_RDWR | O_DIRECT)) < 0) {
+		if (now_ms() > end)
+			return bdf != bdfs[0];
+		usleep(50000);
+	}
+	memory = alloc_memory(SZ_1M);
+	memset(memory, byte, SZ_1M);
+	works = pwrite(fd, memory, SZ_1M, 0) == SZ_1M;
+	memset(memory, 0, SZ_1M);
+	works = works && pread(fd, memory, SZ_1M, 0) == SZ_1M &&
+		is_filled_with(memory, byte, SZ_1M);
+	close(fd);
+	munmap(memory, SZ_1M);
+	return works;
+}
+
+static void use_with_iommufd(struct __test_metadata *const _metadata)
+{
+	int iommufd = open("/dev/iommu", O_RDWR);
+	u64 iova = QUEUES_IOVA;
+	struct nvme nvme;
+	void *queues;
+	u32 ioas, dev;
+	int fd;
+
+	ASSERT_GE(iommufd, 0);
+	ioas = ioas_alloc(iommufd);
+	fd = open_cdev(bdfs[0], iommufd, &dev);
+	ASSERT_EQ(0, attach(fd, ioas));
+	queues = alloc_memory(NVME_MEMORY);
+	ASSERT_EQ(0, ioas_map(iommufd, ioas, queues, NVME_MEMORY, &iova,
+			      READ_WRITE));
+	nvme_init(&nvme, bdfs[0], fd, queues, iova);
+	nvme_start(&nvme);
+	close(fd);
+	close(iommufd);
+	munmap(queues, NVME_MEMORY);
+}
+
+/* Each device goes back to the kernel's driver, and to VFIO again. */
+TEST(kernel_driver)
+{
+	if (!bdfs[1])
+		SKIP(return, "needs two devices");
+
+	for (u8 round = 1; round < 4; round++) {
+		use_with_iommufd(_metadata);
+		for (int i = 0; i < 2; i++)
+			bind_to(bdfs[i], "nvme");
+		for (int i = 0; i < 2; i++)
+			ASSERT_TRUE(kernel_dma_works(bdfs[i], 2 * round + i));
+		for (int i = 0; i < 2; i++)
+			bind_to(bdfs[i], "vfio-pci");
+	}
+}
+
+/* A device goes away and comes back while another one is in use. */
+TEST_F(tce, unplug)
+{
+	char path[PATH_MAX];
+
+	if (!bdfs[1])
+		SKIP(return, "needs two devices");
+
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory,
+			      getpagesize(), &self->iova, READ_WRITE));
+	sysfs_write("1", SYSFS_PCI "/devices/%s/remove", bdfs[1]);
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
+	sysfs_write("1", SYSFS_PCI "/rescan", "");
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
+	snprintf(path, sizeof(path), SYSFS_PCI "/devices/%s", bdfs[1]);
+	ASSERT_EQ(0, access(path, F_OK));
+	bind_to(bdfs[1], "vfio-pci");
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
+
+	/* The same for the one in use, as soon as it is let go. */
+	close(self->nvme.fd);
+	sysfs_write("1", SYSFS_PCI "/devices/%s/remove", bdfs[0]);
+	sysfs_write("1", SYSFS_PCI "/rescan", "");
+	bind_to(bdfs[0], "vfio-pci");
+	self->nvme.fd = open_cdev(bdfs[0], self->iommufd, &self->dev);
+	ASSERT_EQ(0, attach(self->nvme.fd, self->ioas));
+	nvme_start(&self->nvme);
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
+}
+
+int main(int argc, char *argv[])
+{
+	/* Addresses come last, as everywhere in these tests. */
+	for (int i = argc - 1; i > 0 && i > argc - 3; i--) {
+		if (!strchr(argv[i], ':'))
+			break;
+		bdfs[1] = bdfs[0];
+		bdfs[0] = argv[i];
+	}
+	if (!bdfs[0]) {
+		fprintf(stderr, "usage: %s [OPTION...] NVME [NVME]\n", argv[0]);
+		return KSFT_SKIP;
+	}
+	argc -= bdfs[1] ? 2 : 1;
+	argv[argc] = NULL;
+	return test_harness_run(argc, argv);
+}
