@@ -6,7 +6,7 @@
 # The kernel's Makefiles must not take this make's flags for theirs.
 unexport MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 
-.PHONY: help check test selftest boot tree refresh post clean distclean
+.PHONY: help check lint test selftest bench boot tree refresh post port matrix clean distclean
 .NOTPARALLEL:
 
 help:		## show this text
@@ -16,20 +16,34 @@ help:		## show this text
 	@echo "  ARCH=ARCH         the runs of one machine  ALL=1        the slow runs too"
 	@echo "  KERNEL=PATH       source of the kernel: a tree, a git tree or a tarball"
 	@echo "  JOBS=N            processors to use        ACCEL=NAME   QEMU's accelerator"
+	@echo "  APPEND=TEXT       to the guest kernel's command line, FUZZ_SEED=N for instance"
 	@echo "  SERIES=NAME       the series to post       FROM='A Name <mail>'  who posts it"
-	@echo "  KDIR=PATH         a clone of the kernel's own repository, to name a base-commit"
+	@echo "  P=N               the patch of SERIES= to lint, T=PATTERN the checks"
+	@echo "  KDIR=PATH         a clone of the kernel's own repository, to name a base-commit;"
+	@echo "                    for make port any git tree of the kernel"
+	@echo "  BASE=VERSION      the kernel to port to    SAVE=1       keep what it came to"
 
 check: tree	## build, boot and test the series in QEMU
 	@scripts/deps check
 	@scripts/check
 
+lint: tree	## all checks of each patch that need no guest
+	@scripts/deps check post lint
+	@scripts/lint
+
 test: tree	## all of check, slow runs too, and the tests of the pipeline itself
-	@scripts/deps check post
+	@scripts/deps check post lint workflows
+	@command -v npm > /dev/null || scripts/deps npm
 	@scripts/test
 
 selftest: tree	## the tests of the pipeline itself only
-	@scripts/deps check post
+	@scripts/deps check post lint workflows
+	@command -v npm > /dev/null || scripts/deps npm
 	@scripts/selftest
+
+bench: tree	## measure the kernels with and without iova-extents, write the figures
+	@scripts/deps check bench
+	@scripts/bench
 
 boot: tree	## a shell in the guest of a run, its devices bound to vfio-pci
 	@scripts/deps check
@@ -45,6 +59,13 @@ refresh:	## turn the branches of build/linux into patches and overlays
 post: tree	## make the mails of a series with b4, for SERIES=; send nothing
 	@scripts/deps post
 	@scripts/post
+
+port: tree	## apply the series to another kernel, for BASE= or KDIR=; build, boot
+	@scripts/deps check port
+	@scripts/port
+
+matrix:		## the parts of all this that can run side by side, as JSON
+	@scripts/matrix
 
 clean:		## remove what was built, but not build/linux
 	@scripts/clean
