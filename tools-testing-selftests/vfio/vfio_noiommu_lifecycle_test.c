@@ -10,12 +10,15 @@
  * In QEMU the monitor can be on a serial port, which MONITOR in the environment
  * names. The device is then unplugged and plugged in again: it has to be an edu
  * with the id "unplug" on the bus "root".
+ *
+ * Where VFIO and iommufd are modules they are unloaded and loaded again, by modprobe.
  */
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <termios.h>
 
 #include <sys/eventfd.h>
@@ -356,6 +359,243 @@ TEST_F(lifecycle, parameter_at_any_time)
 	write_file(NOIOMMU_PARAM, "Y");
 	bind_driver();
 	ASSERT_TRUE(is_bound());
+}
+
+/* The modules go, and come back */
+
+/* In an order in which they can. Some may be built in, or not loaded */
+static const char * const modules[] = {
+	"vfio_pci", "vfio_pci_core", "vfio_iommu_type1", "vfio", "iommufd",
+	"iommu_amdv1",
+};
+
+static bool has_modules(void)
+{
+	return !access("/sys/module/vfio_pci/refcnt", F_OK) &&
+	       !access("/sys/module/vfio/refcnt", F_OK) &&
+	       !access("/sys/module/iommufd/refcnt", F_OK);
+}
+
+static int unload(const char *module)
+{
+	return syscall(SYS_delete_module, module, O_NONBLOCK) ? -errno : 0;
+}
+
+/* Unload one after the other. Return the name of the first that is in use */
+static const char *unload_all(void)
+{
+	int i, ret;
+
+	for (i = 0; i < ARRAY_SIZE(modules); i++) {
+		ret = unload(modules[i]);
+		if (ret == -EWOULDBLOCK)
+			return modules[i];
+		VFIO_ASSERT_TRUE(!ret || ret == -ENOENT, "%s: %d\n",
+				 modules[i], ret);
+	}
+	return "none";
+}
+
+/* The device has its driver_override: the driver takes it right away */
+static void load_all(void)
+{
+	int ret = system("modprobe vfio enable_unsafe_noiommu_mode=Y && modprobe vfio-pci");
+
+	VFIO_ASSERT_EQ(ret, 0);
+}
+
+/*
+ * A device in use keeps its driver, and an iommufd keeps its own module, with all
+ * that is mapped. Without either of them all the modules can go.
+ */
+TEST_F_TIMEOUT(lifecycle, modules_in_use, 60)
+{
+	struct user u;
+	u32 hwpt;
+	int i;
+
+	if (!has_modules())
+		SKIP(return, "needs modules, which can be unloaded");
+	for (i = 0; i < 3; i++) {
+		use(&u);
+		ASSERT_STREQ("vfio_pci", unload_all());
+		/* Nor can any of the others */
+		ASSERT_EQ(-EWOULDBLOCK, unload("vfio"));
+		ASSERT_EQ(-EWOULDBLOCK, unload("iommufd"));
+		ASSERT_EQ(0, check_pa(&u.n, u.va));
+
+		ASSERT_EQ(0, hwpt_alloc(u.n.iommufd, u.n.devid, u.n.ioas, 0,
+					&hwpt));
+		ASSERT_EQ(0, close(u.n.cdev));
+		ASSERT_STREQ("iommufd", unload_all());
+		ASSERT_EQ(0, check_pa(&u.n, u.va));
+		ASSERT_EQ(0, unmap(u.n.iommufd, u.n.ioas, TEST_IOVA, TEST_SIZE));
+		ASSERT_EQ(0, map(u.n.iommufd, u.n.ioas, u.va, TEST_SIZE,
+				 TEST_IOVA));
+		ASSERT_EQ(0, stop_looking(&u));
+		ASSERT_EQ(0, close(u.n.iommufd));
+		ASSERT_STREQ("none", unload_all());
+		ASSERT_NE(0, access("/dev/iommu", F_OK));
+		ASSERT_EQ(self->tables, table_kib());
+		ASSERT_EQ(self->pinned, pinned_pages());
+
+		load_all();
+		ASSERT_TRUE(is_bound());
+	}
+}
+
+/* The BAR of a device, mapped as a dma-buf, outlives the device's driver */
+TEST_F(lifecycle, modules_and_dmabuf)
+{
+	struct vfio_region_info bar = {
+		.argsz = sizeof(bar),
+		.index = VFIO_PCI_BAR0_REGION_INDEX,
+	};
+	struct noiommu n;
+	u32 hwpt;
+	int fd;
+
+	if (!has_modules())
+		SKIP(return, "needs modules, which can be unloaded");
+	noiommu_open(&n, bdf);
+	ASSERT_EQ(0, hwpt_alloc(n.iommufd, n.devid, n.ioas, 0, &hwpt));
+	ASSERT_EQ(0, cdev_attach_to(n.cdev, hwpt));
+	ASSERT_EQ(0, do_ioctl(n.cdev, VFIO_DEVICE_GET_REGION_INFO, &bar));
+	set_memory_enable(n.cdev, true);
+	fd = bar_dmabuf(n.cdev, bar.index, bar.size);
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, map_file(n.iommufd, n.ioas, fd, 0, bar.size, TEST_IOVA));
+	ASSERT_EQ(0, close(fd));
+	ASSERT_EQ(0, try_get_pa(n.iommufd, n.ioas, TEST_IOVA));
+	ASSERT_STREQ("vfio_pci", unload_all());
+
+	/* Nobody may use the BAR any more, but its dma-buf is still there */
+	ASSERT_EQ(0, close(n.cdev));
+	ASSERT_EQ(-EINVAL, try_get_pa(n.iommufd, n.ioas, TEST_IOVA));
+	ASSERT_STREQ("vfio_pci_core", unload_all());
+	ASSERT_EQ(-EINVAL, try_get_pa(n.iommufd, n.ioas, TEST_IOVA));
+	ASSERT_EQ(0, unmap(n.iommufd, n.ioas, TEST_IOVA, bar.size));
+	ASSERT_STREQ("iommufd", unload_all());
+	ASSERT_EQ(0, close(n.iommufd));
+	ASSERT_STREQ("none", unload_all());
+	load_all();
+	ASSERT_TRUE(is_bound());
+}
+
+static int unload_driver(void *arg)
+{
+	struct noiommu *n = arg;
+
+	/* Not to be among those whom it waits for */
+	close(n->cdev);
+	close(n->iommufd);
+	return unload("vfio_pci");
+}
+
+/* Who has opened a device but not bound it does not keep the driver, which waits */
+TEST_F(lifecycle, modules_wait_for_close)
+{
+	struct noiommu n;
+	char state[8] = {};
+	int fd, status;
+	pid_t pid;
+
+	if (!has_modules())
+		SKIP(return, "needs modules, which can be unloaded");
+	n.cdev = open_cdev(bdf);
+	ASSERT_GE(n.cdev, 0);
+	n.iommufd = open("/dev/iommu", O_RDWR);
+	ASSERT_GE(n.iommufd, 0);
+	fflush(NULL);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid)
+		_exit(-unload_driver(&n));
+
+	ASSERT_TRUE(wait_for(device_path("vfio-dev"), false));
+	fd = open("/sys/module/vfio_pci/initstate", O_RDONLY);
+	ASSERT_GE(fd, 0);
+	ASSERT_GT(read(fd, state, sizeof(state) - 1), 0);
+	ASSERT_STREQ("going\n", state);
+	ASSERT_EQ(0, close(fd));
+	ASSERT_EQ(-ENODEV, cdev_bind(n.cdev, n.iommufd, &n.devid));
+	ASSERT_EQ(-EWOULDBLOCK, unload("vfio"));
+	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
+	ASSERT_EQ(0, close(n.cdev));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_EQ(0, status);
+	ASSERT_EQ(0, close(n.iommufd));
+	ASSERT_STREQ("none", unload_all());
+	load_all();
+	ASSERT_TRUE(is_bound());
+}
+
+/* Uses the device as far as it is there, over and over */
+struct visitor {
+	const char *path;
+	atomic_bool stop;
+	int uses;
+};
+
+static void *visit(void *arg)
+{
+	struct visitor *v = arg;
+	void *va = alloc_mem(TEST_SIZE, 0);
+	struct noiommu n;
+
+	while (!v->stop) {
+		n.cdev = open(v->path, O_RDWR | O_CLOEXEC);
+		n.iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+		if (n.cdev >= 0 && n.iommufd >= 0 &&
+		    !cdev_bind(n.cdev, n.iommufd, &n.devid)) {
+			VFIO_ASSERT_EQ(ioas_alloc(n.iommufd, &n.ioas), 0);
+			VFIO_ASSERT_EQ(cdev_attach_to(n.cdev, n.ioas), 0);
+			VFIO_ASSERT_EQ(map(n.iommufd, n.ioas, va, TEST_SIZE,
+					   TEST_IOVA), 0);
+			VFIO_ASSERT_EQ(check_pa(&n, va), 0);
+			v->uses++;
+		}
+		if (n.cdev >= 0)
+			close(n.cdev);
+		if (n.iommufd >= 0)
+			close(n.iommufd);
+		usleep(rand() % 10000);
+	}
+	munmap(va, TEST_SIZE);
+	return NULL;
+}
+
+TEST_F_TIMEOUT(lifecycle, modules_at_any_time, 120)
+{
+	struct visitor v = { .path = vfio_pci_get_cdev_path(bdf) };
+	int all = 0, some = 0, refused = 0;
+	const char *in_use;
+	pthread_t thread;
+
+	if (!has_modules())
+		SKIP(return, "needs modules, which can be unloaded");
+	ASSERT_EQ(0, pthread_create(&thread, NULL, visit, &v));
+	while (all < 5) {
+		usleep(rand() % 1000);
+		in_use = unload_all();
+		if (!strcmp("vfio_pci", in_use)) {
+			refused++;
+			continue;
+		}
+		if (!strcmp("none", in_use))
+			all++;
+		else
+			some++;
+		load_all();
+	}
+	v.stop = true;
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	printf("# unloaded all %d times, some %d times; none %d times; %d uses meanwhile\n",
+	       all, some, refused, v.uses);
+	ASSERT_GT(refused, 0);
+	ASSERT_GT(v.uses, 0);
+	ASSERT_TRUE(is_bound());
+	free((void *)v.path);
 }
 
 /* The end of the user */
