@@ -48,6 +48,16 @@ flavour_vars()
 	die "no kernel flavour $1" "" "scripts/configs/flavours names those that exist"
 }
 
+# wanted_config TREE FRAGMENT...: what tinyconfig asks for, and the fragments; after
+# arch_vars or with KARCH set
+wanted_config()
+{
+	local tiny=("$1"/kernel/configs/tiny{-base,}.config)
+
+	[[ ! -e $1/arch/$KARCH/configs/tiny.config ]] || tiny+=("$1/arch/$KARCH/configs/tiny.config")
+	cat "${tiny[@]}" "${@:2}"
+}
+
 # source_tree: a name for the exact content of the kernel tree, edits that are
 # not committed and new files included. The index that it needs is a copy.
 source_tree()

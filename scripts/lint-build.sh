@@ -40,11 +40,10 @@ kbuild()
 # out is what all is about.
 configure()
 {
-	local out=$1 tiny=("$TREE"/kernel/configs/tiny{-base,}.config) symbol
+	local out=$1 symbol
 
-	[[ ! -e $TREE/arch/$KARCH/configs/tiny.config ]] || tiny+=("$TREE/arch/$KARCH/configs/tiny.config")
 	mkdir -p "$out"
-	cat "${tiny[@]}" "${FRAGMENTS[@]}" >"$out/wanted.config"
+	wanted_config "$TREE" "${FRAGMENTS[@]}" >"$out/wanted.config"
 	kbuild "$out" -s KCONFIG_ALLCONFIG="$out/wanted.config" allnoconfig || return
 	for symbol in IOMMUFD VFIO IOMMU_SUPPORT; do
 		grep -q "^CONFIG_$symbol=[ym]" "$out/.config" || {

@@ -249,6 +249,36 @@ tar_of()
 	fi
 }
 
+# import_source TREE SOURCE COMMIT MESSAGE: the source as the commit "base" of the
+# git tree TREE, which is there and empty
+import_source()
+{
+	tar_of "$2" "$3" |
+	"$TOP/scripts/tar-to-fast-import" refs/heads/base "$4"$'\n' |
+	git -C "$1" -c core.fsync=none -c core.compression=1 \
+		fast-import --quiet --depth=0 --date-format=raw
+}
+
+# git_am ARG...: git in the work tree that patches are applied in, $AM
+git_am()
+{
+	kgit -C "$AM" -c core.sparseCheckout=true "$@"
+}
+
+# add_am_tree: make that work tree at the base, with no files but those that the
+# patterns on stdin name
+add_am_tree()
+{
+	local sparse
+
+	kgit worktree prune
+	kgit worktree add -q --detach --no-checkout "$AM" base
+	sparse=$(git_am rev-parse --path-format=absolute --git-path info/sparse-checkout)
+	mkdir -p "${sparse%/*}"
+	cat > "$sparse"
+	git_am read-tree -mu HEAD
+}
+
 # check_listed: the series file and the folders name the same patches
 check_listed()
 {
