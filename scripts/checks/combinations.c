@@ -2,7 +2,8 @@
 /*
  * Each configuration that Kconfig allows for the symbols in $LINT_SYMBOLS, the
  * rest as in .config, written to $LINT_DIR/NAME.config. NAME tells the symbols
- * that are on. A symbol may be NEW|OLD, for one that was renamed.
+ * that are on; what may be a module is built in, since a row of scripts/configs/lint
+ * has all that as modules. A symbol may be NEW|OLD, for one that was renamed.
  *
  * Linked with the objects of the kernel's scripts/kconfig and run by its Makefile
  * in the place of conf, since it knows the environment that Kconfig files need.
@@ -74,9 +75,8 @@ static void write_result(const char *dir)
 		sym_calc_value(symbols[i]);
 		value = sym_get_tristate_value(symbols[i]);
 		if (value != no)
-			len += snprintf(path + len, sizeof(path) - len, "%s%s%s",
-					path[len - 1] == '/' ? "" : "+", labels[i],
-					value == mod ? "=m" : "");
+			len += snprintf(path + len, sizeof(path) - len, "%s%s",
+					path[len - 1] == '/' ? "" : "+", labels[i]);
 	}
 	snprintf(path + len, sizeof(path) - len, "%s.config",
 		 path[len - 1] == '/' ? "none" : "");
@@ -88,13 +88,13 @@ static void write_result(const char *dir)
 
 static void each_value(const char *dir, int nr)
 {
-	static const tristate values[] = { no, yes, mod };
+	static const tristate values[] = { no, yes };
 
 	if (nr == nr_symbols) {
 		write_result(dir);
 		return;
 	}
-	for (int i = 0; i < (symbols[nr]->type == S_TRISTATE ? 3 : 2); i++) {
+	for (int i = 0; i < 2; i++) {
 		set(symbols[nr], values[i]);
 		each_value(dir, nr + 1);
 	}
