@@ -230,7 +230,12 @@ FIXTURE_TEARDOWN(lifecycle)
 
 /* The device goes */
 
-static void tell_monitor(const char *port, const char *command)
+/*
+ * Until the port is raw, the terminal echoes what the monitor says, and the monitor
+ * takes that for commands. It is opened once, and what was echoed by then becomes a
+ * line of its own, which the monitor does not know.
+ */
+static int open_monitor(const char *port)
 {
 	struct termios termios;
 	int fd = open(port, O_RDWR | O_NOCTTY);
@@ -238,20 +243,26 @@ static void tell_monitor(const char *port, const char *command)
 	VFIO_ASSERT_GE(fd, 0);
 	VFIO_ASSERT_EQ(tcgetattr(fd, &termios), 0);
 	cfmakeraw(&termios);
-	VFIO_ASSERT_EQ(tcsetattr(fd, TCSANOW, &termios), 0);
+	VFIO_ASSERT_EQ(tcsetattr(fd, TCSAFLUSH, &termios), 0);
+	VFIO_ASSERT_EQ(write(fd, "\n", 1), 1);
+	return fd;
+}
+
+static void tell_monitor(int fd, const char *command)
+{
 	VFIO_ASSERT_EQ(write(fd, command, strlen(command)), strlen(command));
 	VFIO_ASSERT_EQ(tcdrain(fd), 0);
-	VFIO_ASSERT_EQ(close(fd), 0);
 }
 
 TEST_F(lifecycle, unplug)
 {
-	const char *monitor = getenv("MONITOR");
+	const char *port = getenv("MONITOR");
+	int event, monitor;
 	struct user u;
-	int event;
 
-	if (!monitor)
+	if (!port)
 		SKIP(return, "MONITOR does not name a serial port");
+	monitor = open_monitor(port);
 	use(&u);
 	event = request_eventfd(u.n.cdev);
 	tell_monitor(monitor, "device_del unplug\n");
@@ -273,6 +284,7 @@ TEST_F(lifecycle, unplug)
 	ASSERT_TRUE(wait_for(device_path("vendor"), true));
 	bind_driver();
 	ASSERT_TRUE(wait_for(device_path("vfio-dev"), true));
+	ASSERT_EQ(0, close(monitor));
 }
 
 static int unbind_driver(void *arg)
