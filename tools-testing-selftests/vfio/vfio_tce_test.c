@@ -817,6 +817,43 @@ static int spapr_unmap(int container, u64 iova, u64 size)
 	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &args) ? -errno : 0;
 }
 
+static int spapr_unregister(int container, void *memory, u64 size)
+{
+	struct vfio_iommu_spapr_register_memory args = {
+		.argsz = sizeof(args),
+		.vaddr = (uintptr_t)memory,
+		.size = size,
+	};
+
+	return ioctl(container, VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY, &args) ?
+	       -errno : 0;
+}
+
+static int spapr_create(int container, u64 *start)
+{
+	struct vfio_iommu_spapr_tce_create args = {
+		.argsz = sizeof(args),
+		.page_shift = __builtin_ctz(getpagesize()),
+		.window_size = SZ_1G,
+		.levels = 1,
+	};
+
+	if (ioctl(container, VFIO_IOMMU_SPAPR_TCE_CREATE, &args))
+		return -errno;
+	*start = args.start_addr;
+	return 0;
+}
+
+static int spapr_remove(int container, u64 start)
+{
+	struct vfio_iommu_spapr_tce_remove args = {
+		.argsz = sizeof(args),
+		.start_addr = start,
+	};
+
+	return ioctl(container, VFIO_IOMMU_SPAPR_TCE_REMOVE, &args) ? -errno : 0;
+}
+
 FIXTURE_SETUP(spapr)
 {
 	struct vfio_iommu_spapr_tce_info info = { .argsz = sizeof(info) };
@@ -824,12 +861,7 @@ FIXTURE_SETUP(spapr)
 		.argsz = sizeof(memory),
 		.size = SPAPR_MEMORY,
 	};
-	struct vfio_iommu_spapr_tce_create create = {
-		.argsz = sizeof(create),
-		.page_shift = __builtin_ctz(getpagesize()),
-		.window_size = SZ_1G,
-		.levels = 1,
-	};
+	u64 start;
 	int fd;
 
 	self->container = open("/dev/vfio/vfio", O_RDWR);
@@ -855,9 +887,8 @@ FIXTURE_SETUP(spapr)
 			       QUEUES_IOVA, SPAPR_READ_WRITE));
 	self->iova = info.dma32_window_start + DATA_OFFSET;
 	if (variant->window) {
-		ioctl_assert(self->container, VFIO_IOMMU_SPAPR_TCE_CREATE,
-			     &create);
-		self->iova = create.start_addr + DATA_OFFSET;
+		ASSERT_EQ(0, spapr_create(self->container, &start));
+		self->iova = start + DATA_OFFSET;
 	}
 	nvme_init(&self->nvme, bdfs[0], fd, self->memory, QUEUES_IOVA);
 	nvme_start(&self->nvme);
@@ -901,6 +932,96 @@ TEST_F(spapr, transfer)
 	ASSERT_EQ(0, nvme_transfer(&self->nvme, NVME_READ, self->iova, 0,
 				   NVME_MAX_TRANSFER));
 	ASSERT_TRUE(is_filled_with(data, 0x5a, NVME_MAX_TRANSFER));
+}
+
+/* What it refuses changes nothing. */
+TEST_F(spapr, refused)
+{
+	u64 page = getpagesize(), start;
+	void *data = self->memory + SPAPR_MEMORY - page;
+	void *other = alloc_memory(page);
+
+	ASSERT_EQ(0, spapr_map(self->container, data, page, self->iova,
+			       SPAPR_READ_WRITE));
+
+	/* Memory that is not registered, and an address that is in no window */
+	ASSERT_EQ(-EINVAL, spapr_map(self->container, other, page,
+				     self->iova + page, SPAPR_READ_WRITE));
+	ASSERT_EQ(-ENXIO, spapr_map(self->container, data, page, SZ_4G * 256,
+				    SPAPR_READ_WRITE));
+	ASSERT_EQ(-ENXIO, spapr_unmap(self->container, SZ_4G * 256, page));
+	ASSERT_EQ(-EINVAL, spapr_map(self->container, data, page, self->iova, 0));
+	/* Memory that is mapped */
+	ASSERT_EQ(-EBUSY, spapr_unregister(self->container, self->memory,
+					   SPAPR_MEMORY));
+	/* A third window */
+	if (!variant->window)
+		ASSERT_EQ(0, spapr_create(self->container, &start));
+	ASSERT_EQ(-ENOSPC, spapr_create(self->container, &start));
+
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, data));
+	ASSERT_FALSE(writes_arrive(&self->nvme, self->iova + page, other));
+	munmap(other, page);
+}
+
+/* The second window can go away, and come back with nothing in it. */
+TEST_F(spapr, window)
+{
+	u64 start = self->iova - DATA_OFFSET, again, page = getpagesize();
+	void *data = self->memory + SPAPR_MEMORY - page;
+
+	if (!variant->window)
+		ASSERT_EQ(0, spapr_create(self->container, &start));
+
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, spapr_map(self->container, data, page,
+				       start + SZ_1M, SPAPR_READ_WRITE));
+		ASSERT_TRUE(writes_arrive(&self->nvme, start + SZ_1M, data));
+		ASSERT_EQ(0, spapr_remove(self->container, start));
+		ASSERT_FALSE(writes_arrive(&self->nvme, start + SZ_1M, data));
+		ASSERT_EQ(-ENXIO, spapr_map(self->container, data, page,
+					    start + SZ_1M, SPAPR_READ_WRITE));
+		ASSERT_EQ(-EINVAL, spapr_remove(self->container, start));
+
+		ASSERT_EQ(0, spapr_create(self->container, &again));
+		ASSERT_EQ(start, again);
+		ASSERT_FALSE(writes_arrive(&self->nvme, start + SZ_1M, data));
+	}
+}
+
+/* A second device has the same windows, be it in the same group or in another. */
+TEST_F(spapr, two_devices)
+{
+	u64 page = getpagesize(), iova = QUEUES_IOVA + SZ_1M;
+	void *queues = self->memory + SZ_1M;
+	void *data = self->memory + SPAPR_MEMORY - page;
+	struct nvme second;
+	int group, fd;
+
+	if (!bdfs[1])
+		SKIP(return, "needs two devices");
+
+	/* A group opens once: this is another one, or the same and busy. */
+	group = open_group(bdfs[1]);
+	if (group >= 0)
+		ioctl_assert(group, VFIO_GROUP_SET_CONTAINER, &self->container);
+	fd = ioctl(group >= 0 ? group : self->group, VFIO_GROUP_GET_DEVICE_FD,
+		   bdfs[1]);
+	ASSERT_GE(fd, 0);
+
+	ASSERT_EQ(0, spapr_map(self->container, queues, NVME_MEMORY, iova,
+			       SPAPR_READ_WRITE));
+	ASSERT_EQ(0, spapr_map(self->container, data, page, self->iova,
+			       SPAPR_READ_WRITE));
+	nvme_init(&second, bdfs[1], fd, queues, iova);
+	nvme_start(&second);
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, data));
+	ASSERT_TRUE(writes_arrive(&second, self->iova, data));
+
+	close(fd);
+	if (group >= 0)
+		close(group);
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, data));
 }
 
 /*
@@ -1026,6 +1147,26 @@ TEST(kernel_driver)
 		for (int i = 0; i < 2; i++)
 			bind_to(bdfs[i], "vfio-pci");
 	}
+}
+
+/* The same after the container */
+TEST_F(spapr, kernel_driver)
+{
+	if (!bdfs[1])
+		SKIP(return, "needs two devices");
+
+	close(self->nvme.fd);
+	close(self->group);
+	close(self->container);
+	for (int i = 0; i < 2; i++)
+		bind_to(bdfs[i], "nvme");
+	for (int i = 0; i < 2; i++)
+		ASSERT_TRUE(kernel_dma_works(bdfs[i], 0x11 + i));
+	for (int i = 0; i < 2; i++)
+		bind_to(bdfs[i], "vfio-pci");
+	self->nvme.fd = -1;
+	self->group = -1;
+	self->container = -1;
 }
 
 /* A device goes away and comes back while another one is in use. */
