@@ -13,6 +13,9 @@ arch_vars()
 	aarch64)	KARCH=arm64	TUPLE=aarch64-linux-gnu		DEBIAN=arm64
 			IMAGE=arch/arm64/boot/Image ;;
 	ppc64le)	KARCH=powerpc	TUPLE=powerpc64le-linux-gnu	DEBIAN=ppc64el ;;
+	# Big-endian. Debian has a compiler and a libc for it, but no packages: what is
+	# not in these is made from source, or left out.
+	ppc64)		KARCH=powerpc	TUPLE=powerpc64-linux-gnu	DEBIAN= ;;
 	*)		die "unknown architecture $1" ;;
 	esac
 	CROSS_COMPILE=
@@ -28,7 +31,10 @@ busybox_path()
 {
 	local path=/bin/busybox
 
-	if [[ $(uname -m) != "$1" ]]; then
+	if [[ ! $DEBIAN ]]; then
+		"$TOP/scripts/build-busybox" "$1" >&2
+		path=$BUILD/busybox/$1/busybox
+	elif [[ $(uname -m) != "$1" ]]; then
 		path=$("$TOP/scripts/deb" "busybox-static:$DEBIAN")/bin/busybox
 	elif [[ ! -x $path ]] || ldd "$path" >/dev/null 2>&1; then
 		die "no static busybox for $1" "" "apt-get install busybox-static"

@@ -6,7 +6,7 @@ The table of guest runs, runs.cfg (which documents its keys).
 As a program it lists them for the shell scripts, a line each: name,
 architecture, kernel flavour.
 
-	runs.py [--slow] [--arch ARCH] [--tests PATTERN] [PATTERN]
+	runs.py [--slow] [--arch PATTERN] [--tests PATTERN] [PATTERN]
 """
 
 import argparse
@@ -222,14 +222,14 @@ def main():
 	"""List the runs that match"""
 	parser = argparse.ArgumentParser(description='list the runs of the table')
 	parser.add_argument('--slow', action='store_true', help='slow ones too')
-	parser.add_argument('--arch', help='of this architecture only')
+	parser.add_argument('--arch', help='of these architectures only')
 	parser.add_argument('--tests', help='with programs that match this')
 	parser.add_argument('pattern', nargs='?', default='*')
 	args = parser.parse_args()
 
 	table = read_table()
 	found = [run for run in table if fnmatch.fnmatchcase(run.name, args.pattern)
-		 and (not args.arch or run.arch == args.arch)]
+		 and (not args.arch or fnmatch.fnmatchcase(run.arch, args.arch))]
 	# A slow run is wanted when it is asked for, or when its name is.
 	found = [run for run in found
 		 if args.slow or not run.slow or run.name == args.pattern]
