@@ -42,13 +42,15 @@ busybox_path()
 	echo "$path"
 }
 
-# flavour_vars FLAVOUR: its architecture and fragments, from the table
+# flavour_vars FLAVOUR: its architecture, branch if any and fragments, from the table
 flavour_vars()
 {
 	local name
 
 	# shellcheck disable=SC2034	# for the caller
 	while read -r name ARCH FRAGMENTS; do
+		BRANCH=
+		[[ $FRAGMENTS != @* ]] || read -r BRANCH FRAGMENTS <<<"${FRAGMENTS#@}"
 		[[ $name != "$1" ]] || return 0
 	done < <(grep -v '^#' "$TOP/scripts/configs/flavours")
 	die "no kernel flavour $1" "" "scripts/configs/flavours names those that exist"
@@ -62,6 +64,30 @@ wanted_config()
 
 	[[ ! -e $1/arch/$KARCH/configs/tiny.config ]] || tiny+=("$1/arch/$KARCH/configs/tiny.config")
 	cat "${tiny[@]}" "${@:2}"
+}
+
+# branch_tree BRANCH: a work tree for a branch of build/linux that is not checked
+# out there. What is beside it says that the last checkout came to its end.
+branch_tree()
+{
+	local dir=$BUILD/branches/$1 commit
+
+	mkdir -p "$BUILD/branches"
+	exec 5>"$dir.lock"
+	flock 5
+	commit=$(git -C "$LINUX" rev-parse -q --verify "refs/heads/$1^{commit}") ||
+		die "$LINUX has no branch $1" "" "make tree"
+	if [[ ! -e $dir.complete ]] || ! git -C "$dir" rev-parse -q --verify "$commit^{commit}" >/dev/null; then
+		need_space "$BUILD" 2048 "a work tree"
+		rm -rf "$dir" "$dir.complete"
+		git -C "$LINUX" worktree prune
+		git -C "$LINUX" worktree add -q --detach "$dir" "$commit" >&2
+	elif [[ $(git -C "$dir" rev-parse HEAD) != "$commit" ]]; then
+		rm "$dir.complete"
+		git -C "$dir" checkout -q -f --detach "$commit" >&2
+	fi
+	touch "$dir.complete"
+	echo "$dir"
 }
 
 # source_tree: a name for the exact content of the kernel tree, edits that are
