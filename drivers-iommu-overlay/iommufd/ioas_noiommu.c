@@ -5,10 +5,11 @@
  *
  * The answer is read from the iommu_domain of a noiommu HWPT, which holds every
  * fully mapped area of the io_pagetable. io_pagetable::domains_rwsem keeps that
- * domain, io_pagetable::iova_rwsem keeps the area, and iopt_pages::mutex keeps
- * a dma-buf from being revoked meanwhile. A range can be long, so all three are
- * dropped from time to time to let writers and other tasks run, and to write to
- * user memory, where a fault can take any time.
+ * domain, and io_pagetable::iova_rwsem keeps the area: it has pages only while
+ * the domain is filled. Only a dma-buf can be revoked all the same, its
+ * iopt_pages::mutex prevents that. A range can be long, so all three are dropped
+ * from time to time to let writers and other tasks run, and to write to user
+ * memory, where a fault can take any time.
  */
 #include <linux/capability.h>
 #include <linux/overflow.h>
@@ -23,9 +24,9 @@
 
 /*
  * How much to look at before the locks are dropped. With 4 KiB pages these are
- * 32768 entries of the page table, which take a fraction of a millisecond.
+ * 4096 entries of the page table, which take some tens of microseconds.
  */
-#define NOIOMMU_SCAN_BYTES SZ_128M
+#define NOIOMMU_SCAN_BYTES SZ_16M
 
 /* What it costs to go to an area, in terms of the above */
 #define NOIOMMU_SCAN_AREA_BYTES SZ_256K
@@ -58,15 +59,19 @@ static bool noiommu_scan_done(struct noiommu_scan *scan)
 	return scan->is_full || scan->iova - 1 == scan->last_iova;
 }
 
-static struct iommu_domain *iopt_noiommu_domain(struct io_pagetable *iopt)
+/* Any one does, all the domains of an iopt hold the same PFNs */
+static struct iommu_domain *iopt_noiommu_domain(struct iopt_area *area)
 {
-	struct iommu_domain *domain;
+	struct iommu_domain *domain = area->storage_domain;
 	unsigned long index;
 
-	lockdep_assert_held(&iopt->domains_rwsem);
+	lockdep_assert_held(&area->iopt->domains_rwsem);
+	lockdep_assert_held(&area->iopt->iova_rwsem);
 
-	/* Any one does, all the domains of an iopt hold the same PFNs */
-	xa_for_each(&iopt->domains, index, domain)
+	/* Of devices that all are without an IOMMU it is the first one */
+	if (domain && domain->owner == &iommufd_noiommu_ops)
+		return domain;
+	xa_for_each(&area->iopt->domains, index, domain)
 		if (domain->owner == &iommufd_noiommu_ops)
 			return domain;
 	return NULL;
@@ -113,15 +118,17 @@ static int noiommu_scan_area(struct noiommu_scan *scan,
 			     struct iopt_area *area,
 			     struct iommu_domain *domain)
 {
+	bool is_dmabuf = iopt_is_dmabuf(area->pages);
 	int rc;
 
-	rc = mutex_lock_killable(&area->pages->mutex);
-	if (rc)
-		return rc;
-
-	if (iopt_dmabuf_revoked(area->pages)) {
-		rc = -EINVAL;
-		goto out_unlock;
+	if (is_dmabuf) {
+		rc = mutex_lock_killable(&area->pages->mutex);
+		if (rc)
+			return rc;
+		if (iopt_dmabuf_revoked(area->pages)) {
+			rc = -EINVAL;
+			goto out_unlock;
+		}
 	}
 
 	/* It may continue in the next area, but that is not ours to tell */
@@ -130,14 +137,15 @@ static int noiommu_scan_area(struct noiommu_scan *scan,
 	rc = noiommu_scan_domain(scan, domain,
 				 min(scan->last_iova, iopt_area_last_iova(area)));
 out_unlock:
-	mutex_unlock(&area->pages->mutex);
+	if (is_dmabuf)
+		mutex_unlock(&area->pages->mutex);
 	return rc;
 }
 
 static int noiommu_scan_iopt(struct noiommu_scan *scan,
 			     struct io_pagetable *iopt)
 {
-	struct iommu_domain *domain;
+	struct iommu_domain *domain = NULL;
 	struct iopt_area *area;
 	int rc;
 
@@ -148,17 +156,21 @@ static int noiommu_scan_iopt(struct noiommu_scan *scan,
 	if (rc)
 		goto out_unlock_domains;
 
-	domain = iopt_noiommu_domain(iopt);
 	scan->budget = NOIOMMU_SCAN_BYTES;
 	do {
 		/* Without pages it is still being mapped, or unmapped already */
 		area = iopt_area_iter_first(iopt, scan->iova, scan->iova);
-		if (!area || !area->pages)
+		if (!area || !area->pages) {
 			rc = -ENOENT;
-		else if (!domain)
+			break;
+		}
+		if (!domain)
+			domain = iopt_noiommu_domain(area);
+		if (!domain) {
 			rc = -EOPNOTSUPP;
-		else
-			rc = noiommu_scan_area(scan, area, domain);
+			break;
+		}
+		rc = noiommu_scan_area(scan, area, domain);
 	} while (!rc && scan->budget && !noiommu_scan_done(scan));
 
 	up_read(&iopt->iova_rwsem);
@@ -209,7 +221,7 @@ static unsigned long noiommu_last_iova(unsigned long iova, u64 length)
  * it is looked at ends there.
  *
  * Context: Process context, sleeps. Takes the iopt's domains_rwsem and
- * iova_rwsem for read, and the iopt_pages::mutex of the area.
+ * iova_rwsem for read, and the iopt_pages::mutex of a dma-buf.
  *
  * Return: 0, or -ENOENT if @iova is not mapped, -EOPNOTSUPP if no noiommu
  * domain is there, -EINVAL if @iova is in a revoked dma-buf, -EINTR if the
@@ -268,7 +280,7 @@ out_end:
  * end at the first IOVA that is not mapped, or where @uptr cannot be written.
  *
  * Context: Process context, sleeps. Takes the iopt's domains_rwsem and
- * iova_rwsem for read, and the iopt_pages::mutex of the areas. None of them is
+ * iova_rwsem for read, and the iopt_pages::mutex of dma-bufs. None of them is
  * held while user memory is written.
  *
  * Return: 0, or as iopt_noiommu_get_pa() for @iova, -EFAULT if not even the first

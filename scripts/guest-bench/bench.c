@@ -443,7 +443,7 @@ static void all_figures(struct dma *dma)
 }
 
 /*
- * The most that one hold of the locks can take: 128 MiB that are physically
+ * The most that one hold of the locks can take: 16 MiB that are physically
  * contiguous, or the array would be full sooner, in entries of 4 KiB, which it
  * takes a shift by one page to get.
  */
@@ -529,8 +529,8 @@ static void longest_wait(struct dma *dma)
 	map_shifted(dma, memory, 16 * GIB);
 
 	start = start_now();
-	get_pa(dma, IOVA, 128 * MIB);
-	figure("look_up_instructions", memory, 128 * MIB, 1, now() - start);
+	get_pa(dma, IOVA, 16 * MIB);
+	figure("look_up_instructions", memory, 16 * MIB, 1, now() - start);
 	figure("wait_instructions", memory, 0, 1, wait_while(dma, memory, 0));
 	figure("wait_instructions", memory, 16 * GIB, 1,
 	       wait_while(dma, memory, 16 * GIB));

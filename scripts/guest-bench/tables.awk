@@ -238,7 +238,7 @@ function kib(kernel, mode, memory, bytes,	areas)
 function wait_table()
 {
 	head("Instructions", "noiommu-cdev|iova-extents")
-	row("GET_PA of 128 MiB in entries of 4 KiB", waited("look_up_instructions", 128 * MIB))
+	row("GET_PA of 16 MiB in entries of 4 KiB", waited("look_up_instructions", 16 * MIB))
 	row("Longest map, nobody looks up", waited("wait_instructions", 0))
 	row("Longest map while 16 GiB are looked up", waited("wait_instructions", 16 * GIB))
 	row("How many maps meanwhile", waited("wait_times", 16 * GIB))
