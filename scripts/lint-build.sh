@@ -5,6 +5,8 @@
 # of their own is moved from patch to patch.
 
 TABLE=$TOP/scripts/configs/lint
+# Files that say what is made, and how
+KBUILD_FILES='(^|/)(Kconfig|Makefile|Kbuild)[^/]*$|^scripts/'
 
 rows()
 {
@@ -81,12 +83,11 @@ targets()
 concerns()
 {
 	[[ $2 ]] || return 1
-	grep -qE '(^|/)(Kconfig|Makefile|Kbuild)[^/]*$|^scripts/' <<<"$2" ||
+	grep -qE "$KBUILD_FILES" <<<"$2" ||
 		grep -qxFf "$1/sources" <<<"$2"
 }
 
-# remember OUT: after make, what the compiler and sparse said of each object, and
-# which files of the tree the objects are made of
+# remember OUT: after make, what the compiler and sparse said of each object
 remember()
 {
 	local out=$1
@@ -123,6 +124,14 @@ remember()
 				printf "%s", new[object]
 		}' "$out/log" | sort >"$out/reports.new"
 	mv "$out/reports.new" "$out/reports"
+	sources "$out"
+}
+
+# sources OUT: keep which files of the tree the objects are made of
+sources()
+{
+	local out=$1
+
 	find "$out" -name '.*.o.cmd' -exec cat {} + |
 		sed -nE "s,^ +($TREE/|(\.\./)+linux/)([^ ]*).*,\3,p; s,^source_[^ ]* := ($TREE/|(\.\./)+linux/),,p" |
 		sort -u >"$out/sources"
