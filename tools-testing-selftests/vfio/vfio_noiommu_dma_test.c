@@ -466,9 +466,10 @@ static void check_stayed(struct __test_metadata *_metadata, struct iommu *iommu,
  * Memory that is mapped stays where it is, whatever is done to it while the
  * device accesses it. Once it is unmapped its address is not known any more,
  * and nothing keeps it there: a device that still used the address would hit
- * whatever is at it by then.
+ * whatever is at it by then. To move pages again and again takes a debug kernel
+ * long.
  */
-TEST_F(noiommu_dma, mapped_memory_stays)
+TEST_F_TIMEOUT(noiommu_dma, mapped_memory_stays, 180)
 {
 	struct mover mover = { .buffers = { &self->src, &self->dst } };
 	u64 *src_pas, *dst_pas, moved, absent, length = 1, pa;
