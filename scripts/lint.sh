@@ -13,6 +13,7 @@
 #   COMMIT	what build/linux has with it applied
 #   PARENT	and before
 #   WORK	a folder of the check's own, kept from run to run
+# and in $LINT/units such a line, but for WORK, for each unit that is to be checked.
 # It says what it found on stdout. It succeeds, fails, or ends with not_concerned.
 
 # shellcheck disable=SC2034	# for the scripts that source this
