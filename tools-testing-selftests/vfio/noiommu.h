@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -412,6 +414,33 @@ static inline void set_memory_enable(int cdev, bool enable)
 		command |= PCI_COMMAND_MEMORY;
 	VFIO_ASSERT_EQ(pwrite(cdev, &command, sizeof(command), offset),
 		       sizeof(command));
+}
+
+/* The eventfd by which the kernel asks for the device */
+static inline int request_eventfd(int cdev)
+{
+	struct {
+		struct vfio_irq_set hdr;
+		s32 fd;
+	} irq = {
+		.hdr.argsz = sizeof(irq),
+		.hdr.flags = VFIO_IRQ_SET_DATA_EVENTFD |
+			     VFIO_IRQ_SET_ACTION_TRIGGER,
+		.hdr.index = VFIO_PCI_REQ_IRQ_INDEX,
+		.hdr.count = 1,
+		.fd = eventfd(0, 0),
+	};
+
+	VFIO_ASSERT_GE(irq.fd, 0);
+	VFIO_ASSERT_EQ(do_ioctl(cdev, VFIO_DEVICE_SET_IRQS, &irq), 0);
+	return irq.fd;
+}
+
+static inline bool wait_for_request(int event)
+{
+	struct pollfd pfd = { .fd = event, .events = POLLIN };
+
+	return poll(&pfd, 1, 20000) == 1;
 }
 
 #endif

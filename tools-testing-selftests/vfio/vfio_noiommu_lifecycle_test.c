@@ -14,14 +14,12 @@
  * Where VFIO and iommufd are modules they are unloaded and loaded again, by modprobe.
  */
 #include <limits.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <termios.h>
 
-#include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -156,32 +154,6 @@ static int check_pa(struct noiommu *n, void *va)
 	if (!ret)
 		VFIO_ASSERT_EQ(pa, pagemap_pa(va));
 	return ret;
-}
-
-static int request_eventfd(int cdev)
-{
-	struct {
-		struct vfio_irq_set hdr;
-		s32 fd;
-	} irq = {
-		.hdr.argsz = sizeof(irq),
-		.hdr.flags = VFIO_IRQ_SET_DATA_EVENTFD |
-			     VFIO_IRQ_SET_ACTION_TRIGGER,
-		.hdr.index = VFIO_PCI_REQ_IRQ_INDEX,
-		.hdr.count = 1,
-		.fd = eventfd(0, 0),
-	};
-
-	VFIO_ASSERT_GE(irq.fd, 0);
-	VFIO_ASSERT_EQ(do_ioctl(cdev, VFIO_DEVICE_SET_IRQS, &irq), 0);
-	return irq.fd;
-}
-
-static bool wait_for_request(int fd)
-{
-	struct pollfd pfd = { .fd = fd, .events = POLLIN };
-
-	return poll(&pfd, 1, WAIT_MS) == 1;
 }
 
 /* Run fn() in another process. Return what it does, an errno at most */

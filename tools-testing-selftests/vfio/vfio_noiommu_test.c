@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
@@ -19,7 +18,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -1245,26 +1243,13 @@ static void rescan_and_bind(void)
 
 TEST_F(noiommu_attached, hot_unplug)
 {
-	struct {
-		struct vfio_irq_set hdr;
-		s32 fd;
-	} irq = {
-		.hdr.argsz = sizeof(irq),
-		.hdr.flags = VFIO_IRQ_SET_DATA_EVENTFD |
-			     VFIO_IRQ_SET_ACTION_TRIGGER,
-		.hdr.index = VFIO_PCI_REQ_IRQ_INDEX,
-		.hdr.count = 1,
-		.fd = eventfd(0, 0),
-	};
 	struct noiommu *n = &self->n;
 	void *va = alloc_mem(SZ_64K, 0);
-	struct pollfd pfd = { .fd = irq.fd, .events = POLLIN };
+	int event = request_eventfd(n->cdev);
 	char path[PATH_MAX];
 	int status;
 	pid_t pid;
 
-	ASSERT_GE(irq.fd, 0);
-	ASSERT_EQ(0, do_ioctl(n->cdev, VFIO_DEVICE_SET_IRQS, &irq));
 	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, TEST_IOVA));
 
 	snprintf(path, sizeof(path), PCI_SYSFS "/%s/remove", bdf);
@@ -1280,7 +1265,7 @@ TEST_F(noiommu_attached, hot_unplug)
 	}
 
 	/* Asked for the device, but it stays ours until we close it */
-	ASSERT_EQ(1, poll(&pfd, 1, 10000));
+	ASSERT_TRUE(wait_for_request(event));
 	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
 	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
 	ASSERT_EQ(0, close(n->cdev));
@@ -1296,7 +1281,7 @@ TEST_F(noiommu_attached, hot_unplug)
 	ASSERT_EQ(0, cdev_bind(n->cdev, n->iommufd, &n->devid));
 	ASSERT_EQ(0, cdev_attach_to(n->cdev, n->ioas));
 	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
-	close(irq.fd);
+	close(event);
 }
 
 /* Memory of every kind */
