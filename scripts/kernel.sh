@@ -56,14 +56,18 @@ flavour_vars()
 	die "no kernel flavour $1" "" "scripts/configs/flavours names those that exist"
 }
 
-# wanted_config TREE FRAGMENT...: what tinyconfig asks for, and the fragments; after
-# arch_vars or with KARCH set
+# wanted_config TREE FRAGMENT...: what tinyconfig asks for, and the fragments, of which
+# a later one is right; after arch_vars or with KARCH set
 wanted_config()
 {
 	local tiny=("$1"/kernel/configs/tiny{-base,}.config)
 
 	[[ ! -e $1/arch/$KARCH/configs/tiny.config ]] || tiny+=("$1/arch/$KARCH/configs/tiny.config")
-	cat "${tiny[@]}" "${@:2}"
+	# In their order, which counts for what of a choice is chosen
+	awk '/^CONFIG_/ { wanted[substr($0, 1, index($0, "=") - 1)] = NR "\t" $0 }
+		/^# CONFIG_.* is not set$/ { wanted[$2] = NR "\t" $0 }
+		END { for (symbol in wanted) print wanted[symbol] }' "${tiny[@]}" "${@:2}" |
+		sort -n | cut -f 2
 }
 
 # branch_tree BRANCH: a work tree for a branch of build/linux that is not checked

@@ -28,7 +28,7 @@ row()
 	done
 	command -v "${CROSS}gcc" >/dev/null ||
 		wrong "no compiler for $1: ${CROSS}gcc is missing" "apt-get install gcc-${CROSS%-}"
-	[[ $WHEN == sparse ]] || export SPARSE=
+	[[ $WHEN == sparse || $WHEN == "$SERIES" ]] || export SPARSE=
 }
 
 # kbuild OUT ARG...
