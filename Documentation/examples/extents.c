@@ -120,7 +120,7 @@ static unsigned int make_prps(uint64_t iova, uint64_t length, uint64_t *prps,
 	struct noiommu_extent extents[MAX_EXTENTS];
 	unsigned int num_prps = 0;
 
-	while (length) {
+	while (length && num_prps < room) {
 		uint64_t covered = length;
 		uint32_t num = get_extents(iova, &covered, extents, MAX_EXTENTS);
 		uint32_t i;
@@ -139,7 +139,10 @@ static unsigned int make_prps(uint64_t iova, uint64_t length, uint64_t *prps,
 	return num_prps;
 }
 
-/* What a driver looks addresses up in later: where each segment is, and its size */
+/*
+ * What a driver looks addresses up in later: where each segment is, and its size.
+ * Where there is no room for all of them, they do not cover the buffer.
+ */
 struct segment {
 	uint64_t va;
 	uint64_t phys;
@@ -153,7 +156,7 @@ static unsigned int make_segments(void *va, uint64_t length,
 	uint64_t done = 0;
 	unsigned int num_segments = 0;
 
-	while (done < length) {
+	while (done < length && num_segments < room) {
 		uint64_t covered = length - done;
 		uint32_t num = get_extents(IOVA + done, &covered, extents,
 					   MAX_EXTENTS);
