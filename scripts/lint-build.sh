@@ -5,8 +5,9 @@
 # of their own is moved from patch to patch.
 
 TABLE=$TOP/scripts/configs/lint
-# Files that say what is made, and how
+# Files that say what is made of a kernel, and how; of other things
 KBUILD_FILES='(^|/)(Kconfig|Makefile|Kbuild)[^/]*$|^scripts/'
+OTHER_FILES='^(tools/testing|samples|Documentation)/'
 
 rows()
 {
@@ -38,21 +39,34 @@ kbuild()
 		CC="ccache ${CROSS}gcc" HOSTCC="ccache gcc" "${@:2}" </dev/null
 }
 
-# configure OUT: as tinyconfig does it, with the fragments of the row. What must come
+# other_objects CHANGED: can a change of these files make other objects, or with another
+# command?
+other_objects()
+{
+	awk -v kbuild="$KBUILD_FILES" -v other="$OTHER_FILES" '
+		$0 ~ kbuild && $0 !~ other { found = 1 }
+		END { exit !found }' <<<"$1"
+}
+
+# configure OUT CHANGED: as tinyconfig does it, with the fragments of the row, unless
+# that was done and a change of these files has nothing to do with it. What must come
 # out is what all is about.
 configure()
 {
 	local out=$1 symbol
 
 	mkdir -p "$out"
-	wanted_config "$TREE" "${FRAGMENTS[@]}" >"$out/wanted.config"
-	kbuild "$out" -s KCONFIG_ALLCONFIG="$out/wanted.config" allnoconfig || return
+	wanted_config "$TREE" "${FRAGMENTS[@]}" >"$out/wanted.new"
+	! cmp -s "$out/wanted.new" "$out/wanted.config" || other_objects "$2" || return 0
+	rm -f "$out/wanted.config"
+	kbuild "$out" -s KCONFIG_ALLCONFIG="$out/wanted.new" allnoconfig || return
 	for symbol in IOMMUFD VFIO IOMMU_SUPPORT; do
 		grep -q "^CONFIG_$symbol=[ym]" "$out/.config" || {
 			echo "error: $symbol does not come out"
 			return 1
 		}
 	done
+	mv "$out/wanted.new" "$out/wanted.config"
 }
 
 # checkout COMMIT: in the work tree of the checks
@@ -83,8 +97,7 @@ targets()
 concerns()
 {
 	[[ $2 ]] || return 1
-	grep -qE "$KBUILD_FILES" <<<"$2" ||
-		grep -qxFf "$1/sources" <<<"$2"
+	other_objects "$2" || grep -qxFf "$1/sources" <<<"$2"
 }
 
 # remember OUT: after make, what the compiler and sparse said of each object

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Each configuration that Kconfig allows for the symbols in $LINT_SYMBOLS, the
- * rest as in .config, written to $LINT_DIR/NAME.config. NAME tells the symbols
- * that are on; what may be a module is built in, since a row of scripts/configs/lint
- * has all that as modules. A symbol may be NEW|OLD, for one that was renamed.
+ * rest as in .config, written to $LINT_DIR/NAME.config, and what syncconfig would
+ * make of it below $LINT_DIR/NAME/include. NAME tells the symbols that are on; what
+ * may be a module is built in, since a row of scripts/configs/lint has all that as
+ * modules. A symbol may be NEW|OLD, for one that was renamed.
  *
  * Linked with the objects of the kernel's scripts/kconfig and run by its Makefile
  * in the place of conf, since it knows the environment that Kconfig files need.
  * Kconfig is read once this way, not for each of hundreds of combinations.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,9 +65,33 @@ static void set(struct symbol *sym, tristate value)
 	sym->flags |= SYMBOL_DEF_USER;
 }
 
+/* A file of syncconfig's, which asks the environment where it shall be. */
+static void place(const char *variable, const char *dir, const char *file)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/include/%s", dir, file);
+	setenv(variable, path, 1);
+}
+
+/* For PATH.config, below PATH */
+static void write_values(const char *path)
+{
+	char dir[PATH_MAX];
+
+	snprintf(dir, sizeof(dir), "%.*s", (int)(strlen(path) - strlen(".config")), path);
+	place("KCONFIG_AUTOCONFIG", dir, "config/auto.conf");
+	place("KCONFIG_AUTOHEADER", dir, "generated/autoconf.h");
+	place("KCONFIG_RUSTCCFG", dir, "generated/rustc_cfg");
+	if (conf_write_autoconf(1)) {
+		fprintf(stderr, "the values for %s could not be written\n", path);
+		exit(1);
+	}
+}
+
 static void write_result(const char *dir)
 {
-	char path[1024];
+	char path[PATH_MAX];
 	int len = snprintf(path, sizeof(path), "%s/", dir);
 
 	sym_clear_all_valid();
@@ -80,10 +106,13 @@ static void write_result(const char *dir)
 	}
 	snprintf(path + len, sizeof(path) - len, "%s.config",
 		 path[len - 1] == '/' ? "none" : "");
-	if (access(path, F_OK) && conf_write(path)) {
+	if (!access(path, F_OK))
+		return;
+	if (conf_write(path)) {
 		perror(path);
 		exit(1);
 	}
+	write_values(path);
 }
 
 static void each_value(const char *dir, int nr)
