@@ -10,6 +10,7 @@
  * in the place of conf, since it knows the environment that Kconfig files need.
  * Kconfig is read once this way, not for each of hundreds of combinations.
  */
+#define _GNU_SOURCE
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,10 +69,13 @@ static void set(struct symbol *sym, tristate value)
 /* A file of syncconfig's, which asks the environment where it shall be. */
 static void place(const char *variable, const char *dir, const char *file)
 {
-	char path[PATH_MAX];
+	char *path;
 
-	snprintf(path, sizeof(path), "%s/include/%s", dir, file);
-	setenv(variable, path, 1);
+	if (asprintf(&path, "%s/include/%s", dir, file) < 0 || setenv(variable, path, 1)) {
+		perror(variable);
+		exit(1);
+	}
+	free(path);
 }
 
 /* For PATH.config, below PATH */
