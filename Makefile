@@ -31,7 +31,7 @@ lint: tree	## all checks of each patch that need no guest
 	@scripts/deps check post lint
 	@scripts/lint
 
-test: tree	## lint, all of check, slow runs too, and the tests of the pipeline itself
+test: tree	## lint but for builds, all of check, and the tests of the pipeline itself
 	@scripts/deps check post lint workflows
 	@command -v npm > /dev/null || scripts/deps npm
 	@scripts/test
