@@ -2,9 +2,10 @@
 /*
  * init - the first process of a guest that runs tests
  *
- * It mounts the file systems, obeys the run's instructions, tells what came of
- * it as KTAP and powers the machine off. The instructions are the file /run,
- * one to a line, which the host writes from its table of runs:
+ * It mounts the file systems, loads the kernel's modules, obeys the run's
+ * instructions, tells what came of it as KTAP and powers the machine off. The
+ * instructions are the file /run, one to a line, which the host writes from its
+ * table of runs:
  *
  *	ktap DEVICE		the terminal that results go to
  *	write PATH VALUE	write VALUE to a file, which must then read so
@@ -177,6 +178,15 @@ static void run_command(const char *command)
 		bail_out("run %s: status %#x", command, status);
 }
 
+/* What of the kernel is not built in, all of it */
+static void load_modules(void)
+{
+	if (access("/lib/modules", F_OK))
+		return;
+	run_command("depmod && cd /lib/modules/$(uname -r) &&"
+		    " for module in *.ko; do modprobe ${module%.ko} || exit; done");
+}
+
 void add_arg(struct test *test, const char *arg)
 {
 	if (test->argc == MAX_ARGS)
@@ -337,6 +347,7 @@ int main(void)
 	setenv("PATH", "/bin:/tests", 1);
 	setenv("HOME", "/", 1);
 	install_busybox();
+	load_modules();
 	read_instructions();
 
 	if (want_shell) {
