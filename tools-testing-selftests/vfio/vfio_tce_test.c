@@ -581,7 +581,7 @@ TEST_F(tce, write_only)
 }
 
 /* A window takes as much as its size, then says so, and takes it again. */
-TEST_F(tce, full)
+TEST_F_TIMEOUT(tce, full, 180)
 {
 	struct iommu_iova_range *range = &self->ranges[variant->window];
 	u64 size = range->last - range->start + 1;
