@@ -137,6 +137,19 @@ forget_made()
 	rm -f "$1/.made-from"
 }
 
+# copy_build FROM TO: a build folder to begin with. kbuild knows for each object what it
+# is made of and which symbols it depends on, and makes only what these change.
+copy_build()
+{
+	rm -rf "$2.new"
+	cp -a "$1" "$2.new"
+	# objtool has absolute paths, and all else depends on it. Not every architecture
+	# has one.
+	mkdir -p "$2.new/tools"
+	find "$2.new/tools" -name '*.cmd' -exec sed -i "s|$1/|$2/|g" {} +
+	mv "$2.new" "$2"
+}
+
 # The compiler cache serves every flavour and every clone.
 export CCACHE_DIR=$CACHE/ccache CCACHE_BASEDIR=$TOP CCACHE_NOHASHDIR=1 CCACHE_DEPEND=1
 # Nothing in a build depends on when, where and by whom it was made.
