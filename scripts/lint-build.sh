@@ -5,8 +5,10 @@
 # of their own is moved from patch to patch.
 
 TABLE=$TOP/scripts/configs/lint
-# Files that say what is made of a kernel, and how; of other things
-KBUILD_FILES='(^|/)(Kconfig|Makefile|Kbuild)[^/]*$|^scripts/'
+# Files that say what is made of a kernel, and how; with which configuration; of other
+# things
+KBUILD_FILES='(^|/)(Makefile|Kbuild)[^/]*$|^scripts/'
+KCONFIG_FILES='(^|/)Kconfig[^/]*$|^scripts/'
 OTHER_FILES='^(tools/testing|samples|Documentation)/'
 
 rows()
@@ -39,13 +41,25 @@ kbuild()
 		CC="ccache ${CROSS}gcc" HOSTCC="ccache gcc" "${@:2}" </dev/null
 }
 
+# some_of CHANGED PATTERN: are there such files of a kernel among these?
+some_of()
+{
+	awk -v wanted="$2" -v other="$OTHER_FILES" '
+		$0 ~ wanted && $0 !~ other { found = 1 }
+		END { exit !found }' <<<"$1"
+}
+
 # other_objects CHANGED: can a change of these files make other objects, or with another
-# command?
+# command? A configuration that comes out differently can as well.
 other_objects()
 {
-	awk -v kbuild="$KBUILD_FILES" -v other="$OTHER_FILES" '
-		$0 ~ kbuild && $0 !~ other { found = 1 }
-		END { exit !found }' <<<"$1"
+	some_of "$1" "$KBUILD_FILES"
+}
+
+# other_config CHANGED: can a configuration come out differently?
+other_config()
+{
+	some_of "$1" "$KCONFIG_FILES"
 }
 
 # configure OUT CHANGED: as tinyconfig does it, with the fragments of the row, unless
@@ -57,7 +71,7 @@ configure()
 
 	mkdir -p "$out"
 	wanted_config "$TREE" "${FRAGMENTS[@]}" >"$out/wanted.new"
-	! cmp -s "$out/wanted.new" "$out/wanted.config" || other_objects "$2" || return 0
+	! cmp -s "$out/wanted.new" "$out/wanted.config" || other_config "$2" || return 0
 	rm -f "$out/wanted.config"
 	kbuild "$out" -s KCONFIG_ALLCONFIG="$out/wanted.new" allnoconfig || return
 	for symbol in IOMMUFD VFIO IOMMU_SUPPORT; do
@@ -93,11 +107,17 @@ targets()
 	} | sort -u
 }
 
-# concerns OUT CHANGED: does a change of these files change what is built there
+# concerns OUT CHANGED: can a change of these files change what is built there?
 concerns()
 {
 	[[ $2 ]] || return 1
-	other_objects "$2" || grep -qxFf "$1/sources" <<<"$2"
+	other_objects "$2" || other_config "$2" || made_of "$1" "$2"
+}
+
+# made_of OUT CHANGED: is an object made of one of these files?
+made_of()
+{
+	grep -qxFf "$1/sources" <<<"$2"
 }
 
 # remember OUT: after make, what the compiler and sparse said of each object
@@ -140,14 +160,19 @@ remember()
 	sources "$out"
 }
 
-# sources OUT: keep which files of the tree the objects are made of
+# sources OUT: keep which files of the tree the objects are made of. What one was made
+# of before may be among them.
 sources()
 {
-	local out=$1
+	local out=$1 since=()
 
-	find "$out" -name '.*.o.cmd' -exec cat {} + |
-		sed -nE "s,^ +($TREE/|(\.\./)+linux/)([^ ]*).*,\3,p; s,^source_[^ ]* := ($TREE/|(\.\./)+linux/),,p" |
-		sort -u >"$out/sources"
+	[[ ! -e $out/sources ]] || since=(-newer "$out/sources")
+	{
+		cat "$out/sources" 2>/dev/null || :
+		find "$out" -name '.*.o.cmd' "${since[@]}" -exec cat {} + |
+			sed -nE "s,^ +($TREE/|(\.\./)+linux/)([^ ]*).*,\3,p; s,^source_[^ ]* := ($TREE/|(\.\./)+linux/),,p"
+	} | sort -u >"$out/sources.new"
+	mv "$out/sources.new" "$out/sources"
 }
 
 # sparse: the path of one that the kernel takes. Debian's stable one may be too old:
