@@ -18,7 +18,8 @@ help:		## show this text
 	@echo "  JOBS=N            processors to use        ACCEL=NAME   QEMU's accelerator"
 	@echo "  APPEND=TEXT       to the guest kernel's command line, FUZZ_SEED=N for instance"
 	@echo "  SERIES=NAME       the series to post       FROM='A Name <mail>'  who posts it"
-	@echo "  P=N               the patch of SERIES= to lint, T=PATTERN the checks"
+	@echo "  P=N               the patch of SERIES= to lint, T=PATTERN the checks,"
+	@echo "  ROW=PATTERN       the configurations to build it in"
 	@echo "  KDIR=PATH         a clone of the kernel's own repository, to name a base-commit;"
 	@echo "                    for make port any git tree of the kernel"
 	@echo "  BASE=VERSION      the kernel to port to    SAVE=1       keep what it came to"
@@ -31,7 +32,7 @@ lint: tree	## all checks of each patch that need no guest
 	@scripts/deps check post lint
 	@scripts/lint
 
-test: tree	## lint but for builds, all of check, and the tests of the pipeline itself
+test: tree	## most of lint, all of check, and the tests of the pipeline itself
 	@scripts/deps check post lint workflows
 	@command -v npm > /dev/null || scripts/deps npm
 	@scripts/test
