@@ -32,7 +32,7 @@ lint: tree	## all checks of each patch that need no guest
 	@scripts/deps check post lint
 	@scripts/lint
 
-test: tree	## most of lint, all of check, and the tests of the pipeline itself
+test: tree	## lint but for builds, all of check, and the tests of the pipeline itself
 	@scripts/deps check post lint workflows
 	@command -v npm > /dev/null || scripts/deps npm
 	@scripts/test
