@@ -76,9 +76,7 @@ branch_tree()
 {
 	local dir=$BUILD/branches/$1 commit
 
-	mkdir -p "$BUILD/branches"
-	exec 5>"$dir.lock"
-	flock 5
+	lock "$dir.lock" "another script that has $dir" >&2
 	commit=$(git -C "$LINUX" rev-parse -q --verify "refs/heads/$1^{commit}") ||
 		die "$LINUX has no branch $1" "" "make tree"
 	if [[ ! -e $dir.complete ]] || ! git -C "$dir" rev-parse -q --verify "$commit^{commit}" >/dev/null; then

@@ -86,6 +86,16 @@ logged()
 	((rc == 0)) || die "$what: exit status $rc" "$log" "${LOGGED_NEXT:-}"
 }
 
+# lock FILE WHAT: wait until no other script has this one, which ends with the process
+lock()
+{
+	local fd
+
+	mkdir -p "${1%/*}"
+	exec {fd}>"$1"
+	flock -n "$fd" || { note "waiting for $2"; flock "$fd"; }
+}
+
 # need_space DIR MIB WHAT: refuse to start what the disk cannot hold.
 # DISK_FREE_MIB stands in for the real figure in the pipeline's own tests.
 need_space()

@@ -33,8 +33,7 @@ kgit()
 lock_tree()
 {
 	mkdir -p "$BUILD/log"
-	exec 8> "$BUILD/linux.lock"
-	flock -n 8 || { note "waiting for another run in this clone"; flock 8; }
+	lock "$BUILD/linux.lock" "another run in this clone"
 }
 
 # listed_patches: the lines of the series file, "<series>/<patch>"
