@@ -122,6 +122,17 @@ up_to_date()
 	done
 }
 
+# exit_if_made WHAT DIR KEY FILE...: end the script if they are up to date. One script
+# at a time makes what is in DIR; another one waits here until that is done.
+exit_if_made()
+{
+	lock "$2.lock" "another script that makes $2"
+	if up_to_date "${@:2}"; then
+		note "$1: up to date"
+		exit
+	fi
+}
+
 # Made: to be written last. Before work starts, forget_made.
 made_from()
 {

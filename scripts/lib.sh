@@ -86,7 +86,7 @@ logged()
 	((rc == 0)) || die "$what: exit status $rc" "$log" "${LOGGED_NEXT:-}"
 }
 
-# lock FILE WHAT: wait until no other script has this one, which ends with the process
+# lock FILE WHAT: take this lock, once no other script has it; it ends with the process
 lock()
 {
 	local fd
