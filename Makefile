@@ -6,11 +6,11 @@
 # The kernel's Makefiles must not take this make's flags for theirs.
 unexport MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 
-.PHONY: help check lint test selftest bench boot tree refresh post port matrix clean distclean
+.PHONY: help check lint test test-pipeline bench boot tree refresh post port matrix clean distclean
 .NOTPARALLEL:
 
 help:		## show this text
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 	@echo
 	@echo "  T=PATTERN         the tests to run         RUN=PATTERN  the guest runs"
 	@echo "  ARCH=ARCH         the runs of one machine  ALL=1        the slow runs too"
@@ -25,51 +25,51 @@ help:		## show this text
 	@echo "  BASE=VERSION      the kernel to port to    SAVE=1       keep what it came to"
 
 check: tree	## build, boot and test the series in QEMU
-	@scripts/deps check
-	@scripts/check
+	@scripts/fetch/packages check
+	@scripts/check.sh
 
 lint: tree	## all checks of each patch that need no guest
-	@scripts/deps check post lint
-	@scripts/lint
+	@scripts/fetch/packages check post lint
+	@scripts/lint.sh
 
 test: tree	## lint but for builds, all of check, and the tests of the pipeline itself
-	@scripts/deps check post lint workflows
-	@command -v npm > /dev/null || scripts/deps npm
-	@scripts/test
+	@scripts/fetch/packages check post lint workflows
+	@command -v npm > /dev/null || scripts/fetch/packages npm
+	@scripts/test.sh
 
-selftest: tree	## the tests of the pipeline itself only
-	@scripts/deps check post lint workflows
-	@command -v npm > /dev/null || scripts/deps npm
-	@scripts/selftest
+test-pipeline: tree	## the tests of the pipeline itself only
+	@scripts/fetch/packages check post lint workflows
+	@command -v npm > /dev/null || scripts/fetch/packages npm
+	@scripts/test-pipeline.sh
 
 bench: tree	## measure the kernels with and without iova-extents, write the figures
-	@scripts/deps check bench
-	@scripts/bench
+	@scripts/fetch/packages check bench
+	@scripts/bench.sh
 
 boot: tree	## a shell in the guest of a run, its devices bound to vfio-pci
-	@scripts/deps check
-	@scripts/boot
+	@scripts/fetch/packages check
+	@scripts/boot.sh
 
 tree:		## make build/linux: the pinned kernel, a branch for each series
-	@scripts/deps tree
-	@scripts/tree
+	@scripts/fetch/packages tree
+	@scripts/tree.sh
 
 refresh:	## turn the branches of build/linux into patches and overlays
-	@scripts/refresh
+	@scripts/refresh.sh
 
 post: tree	## make the mails of a series with b4, for SERIES=; send nothing
-	@scripts/deps post
-	@scripts/post
+	@scripts/fetch/packages post
+	@scripts/post.sh
 
-port: tree	## apply the series to another kernel, for BASE= or KDIR=; build, boot
-	@scripts/deps check port
-	@scripts/port
+port:	## apply the series to another kernel, for BASE= or KDIR=; build, boot
+	@scripts/fetch/packages check port
+	@scripts/port.sh
 
 matrix:		## the parts of all this that can run side by side, as JSON
-	@scripts/matrix
+	@scripts/matrix.py
 
-clean:		## remove what was built, but not build/linux
-	@scripts/clean
+clean:		## remove what was built, but not the kernel trees
+	@scripts/clean.sh
 
-distclean:	## remove build/, unless build/linux has work that is not in patches/
-	@scripts/clean --all
+distclean:	## remove build/, unless a kernel tree has work that is not in patches/
+	@scripts/clean.sh --all

@@ -1,81 +1,193 @@
+#!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# shellcheck shell=bash
 #
-# What scripts/lint and the checks in scripts/checks share; source lib.sh and
-# series.sh first.
+# lint - all that can be said of the patches without running them: each check of
+# scripts/lint/checks, for each patch and each series
 #
-# A check is run for one unit: a patch, the whole of a series, or all of them. It
-# finds in its environment
-#   KIND	patch, series or all
-#   UNIT	<series>/<number>, <series>/0 or all
-#   SERIES	the series, the last one for all
-#   PATCH	the patch, or the cover letter
-#   COMMIT	what build/linux has with it applied
-#   PARENT	and before
-#   WORK	a folder of the check's own, kept from run to run
-# and in $LINT/units such a line, but for WORK, for each unit that is to be checked.
-# It says what it found on stdout. It succeeds, fails, or ends with not_concerned.
+# Environment: P=N for one patch, of SERIES= (noiommu-cdev without it); P=SERIES/N
+# says both, and SERIES= alone takes all patches of that one. T=PATTERN chooses
+# checks, ROW=PATTERN configurations to build.
 
-# shellcheck disable=SC2034	# for the scripts that source this
-{
-	LINT=$BUILD/lint
-	TREE=$LINT/linux
-	: "${KIND:=}" "${UNIT:=}" "${SERIES:=}" "${PATCH:=}" "${COMMIT:=}" "${PARENT:=}" "${WORK:=}"
-}
-NOT_CONCERNED=77
+. "${BASH_SOURCE[0]%/*}/lib/common.sh"
+. "${BASH_SOURCE[0]%/*}/lib/series.sh"
+. "${BASH_SOURCE[0]%/*}/lint/common.sh"
 
-# not_concerned: there is nothing here for this check to look at. That it lacks
-# something to look with is a failure instead.
-not_concerned()
-{
-	exit $NOT_CONCERNED
-}
+P=${P:-}
+T=${T:-*}
+SERIES=${SERIES:-}
+RESULTS=$LINT/results
 
-# wrong TEXT [NEXT]: end as failed
-wrong()
-{
-	printf '%s\n' "$1"
-	[[ ! ${2:-} ]] || printf 'next: %s\n' "$2"
-	exit 1
-}
+# The columns. The checks of a track run one after the other, as they share a
+# work tree, unit by unit; the tracks run side by side, each as fast as it can.
+TRACKS=(
+	'build sparse kernel'
+	'coccinelle'
+	'apply checkpatch kernel-doc sphinx maintainers tags overlays'
+)
 
-# need_tool COMMAND PACKAGE
-need_tool()
+# units: all there is to check, a line each: KIND UNIT SERIES PARENT COMMIT PATCH
+units()
 {
-	command -v "$1" >/dev/null || wrong "$1 is missing, nothing was checked" "apt-get install $2"
-}
+	local series parent base commit patch nr
 
-# files [FILTER] [PATHSPEC...]: those that differ between PARENT and COMMIT
-files()
-{
-	kgit diff --no-renames --name-only --diff-filter="${1:-d}" "$PARENT" "$COMMIT" -- "${@:2}"
+	parent=$(commit_of base)
+	for series in $(listed_series); do
+		base=$parent
+		nr=0
+		while read -r commit patch; do
+			echo "patch $series/$((++nr)) $series $parent $commit $PATCHES/$patch"
+			parent=$commit
+		done < <(kgit rev-list --reverse "$base..refs/pipeline/applied/$series" |
+			paste -d' ' - <(patches_of "$series"))
+		echo "series $series/0 $series $base $parent $PATCHES/$series/0000-cover-letter.patch"
+	done
+	echo "all all $series $(commit_of base) $parent -"
 }
 
-# extract COMMIT DIR FILE...: these files as they are there, those that are
-extract()
+# chosen: those that P= and SERIES= ask for
+chosen()
 {
-	local commit=$1 dir=$2 list
+	local unit=$P
 
-	rm -rf "$dir"
-	mkdir -p "$dir"
-	shift 2
-	list=$(kgit --literal-pathspecs ls-tree -r --name-only "$commit" -- "$@")
-	[[ ! $list ]] || xargs -rd '\n' git -C "$LINUX" archive "$commit" -- <<< "$list" | tar -x -C "$dir"
+	[[ ! $P || $P == */* || $P == all ]] || unit=${SERIES:-noiommu-cdev}/$P
+	units | awk -v unit="$unit" -v series="$SERIES" '
+		unit != "" ? $2 == unit : series == "" || $1 != "all" && $3 == series'
 }
 
-# without_numbers: reports in which a change elsewhere in the file shows not
-without_numbers()
+# run_check NAME: for the unit in the environment. Its line in the results has
+# the check, the unit, the result, seconds, seconds of processor time, the log.
+run_check()
 {
-	sed -E "s,$TREE/,,g; s,($WORK|$LINT)/[^ ]*/(before|after)/,,g; s/:[0-9]+(:[0-9]+)?//g; s/ line [0-9]+/ line/g" | sort
+	local log=$LINT/log/${UNIT//\//-}.$1.log status=0 result times
+	local TIMEFORMAT='%R %U %S'
+
+	export WORK=$LINT/$1
+	mkdir -p "$WORK"
+	times=$({ time "$TOP/scripts/lint/checks/$1" >"$log" 2>&1 </dev/null; } 2>&1) || status=$?
+	case $status in
+	0)			result=ok ;;
+	"$NOT_CONCERNED")	result=- ;;
+	*)			result=FAIL ;;
+	esac
+	awk -v check="$1" -v unit="$UNIT" -v result=$result -v log_file="${log#"$TOP/"}" \
+		'{ printf "%s\t%s\t%s\t%.1f\t%.1f\t%s\n", check, unit, result, $1, $2 + $3, log_file }' \
+		<<< "${times##*$'\n'}" >> "$RESULTS"
 }
 
-# new_reports BEFORE AFTER: the lines that only the latter has, numbers aside, or
-# has more often. They are printed, and there shall be none.
-new_reports()
+# run_track CHECK...: for the units on stdin
+run_track()
 {
-	local new
+	local check
 
-	new=$(comm -13 <(without_numbers <"$1") <(without_numbers <"$2"))
-	echo "$(wc -l <"$1") reports before, $(wc -l <"$2") after"
-	[[ ! $new ]] || wrong "these are new:"$'\n'"$new"$'\n'"all of them, with numbers:"$'\n'"$(cat "$2")"
+	while read -r KIND UNIT SERIES PARENT COMMIT PATCH; do
+		export KIND UNIT SERIES PARENT COMMIT PATCH
+		for check; do
+			[[ " ${CHECKS[*]} " != *" $check "* ]] || run_check "$check"
+		done
+	done
 }
+
+# wait_for_unit: until all its checks have a result, or nobody is left to give one
+wait_for_unit()
+{
+	until (($(awk -F'\t' -v unit="$UNIT" '$2 == unit' "$RESULTS" | wc -l) == ${#CHECKS[@]})); do
+		kill -0 "${pids[@]}" 2>/dev/null || break
+		sleep 0.2
+	done
+}
+
+# A unit's line of the matrix, and what failed below it
+show_unit()
+{
+	awk -F'\t' -v unit="$UNIT" -v checks="${CHECKS[*]}" '
+		$2 == unit { result[$1] = $3; seconds += $5; log_file[$1] = $6 }
+		END {
+			n = split(checks, check, " ")
+			line = sprintf("%-20s", unit)
+			for (i = 1; i <= n; i++) {
+				# A check that left nothing did not come to its end.
+				cell = check[i] in result ? result[check[i]] : "FAIL"
+				line = line sprintf(" %-" length(check[i]) "s", cell)
+			}
+			printf "%s %5d\n", line, seconds
+			for (i = 1; i <= n; i++)
+				if (result[check[i]] !~ /^(ok|-)$/)
+					print "  FAIL " check[i] ": " log_file[check[i]]
+		}' "$RESULTS"
+	awk -F'\t' -v unit="$UNIT" '$2 == unit && $3 == "FAIL" { print $6 }' "$RESULTS" |
+	while read -r log; do
+		head -n 12 "$TOP/$log" | cut -c 1-200 | sed 's/^/       | /'
+	done
+}
+
+# The processor time of each check, and the verdict as JSON
+show_sums()
+{
+	awk -F'\t' -v checks="${CHECKS[*]}" '
+		{ cpu[$1] += $5; all += $5 }
+		END {
+			n = split(checks, check, " ")
+			line = sprintf("%-20s", "processor seconds")
+			for (i = 1; i <= n; i++)
+				line = line sprintf(" %-" length(check[i]) "d", cpu[check[i]])
+			printf "%s %5d\n", line, all
+		}' "$RESULTS"
+	mkdir -p "$BUILD/report"
+	awk -F'\t' '
+		BEGIN { print "[" }
+		NR > 1 { print "," }
+		{
+			printf " {\"check\": \"%s\", \"patch\": \"%s\", \"result\": \"%s\", ", $1, $2,
+				$3 == "ok" ? "pass" : $3 == "-" ? "not concerned" : "fail"
+			printf "\"seconds\": %s, \"cpu_seconds\": %s, \"log\": \"%s\"}", $4, $5, $6
+		}
+		END { print "\n]" }' "$RESULTS" > "$BUILD/report/lint.json"
+	echo "report: ${BUILD#"$TOP/"}/report/lint.json"
+}
+
+# number RESULT: how many had it. One that is missing counts as failed.
+number()
+{
+	awk -F'\t' -v result="$1" '$3 == result' "$RESULTS" | wc -l
+}
+
+CHECKS=()
+read -ra all <<< "${TRACKS[*]}"
+for check in "${all[@]}"; do
+	# shellcheck disable=SC2053	# T is a pattern
+	[[ $check != $T ]] || CHECKS+=("$check")
+done
+((${#CHECKS[@]})) || die "no check matches T=$T" "" "one of: ${TRACKS[*]}"
+mkdir -p "$LINT/log"
+lock "$LINT/lock" "another lint in this clone"
+[[ $(kgit rev-parse -q --verify refs/pipeline/patches) == "$(manifest | kgit hash-object --stdin)" ]] ||
+	die "patches/ or series has changed since make tree applied it" "" "make tree"
+keep_work moved_branches "$TREE_NAME has commits that are not in patches/" "make refresh: the patches are what is checked"
+
+list=$(chosen)
+[[ $list ]] || die "there is no such patch: P=$P SERIES=$SERIES" "" "one of: $(units | awk '{ print $2 }' | paste -sd' ')"
+rm -f "$LINT/log"/*.log
+echo "$list" > "$LINT/units"
+: > "$RESULTS"
+step "checking $(grep -c ^patch <<< "$list" || :) patches: ${CHECKS[*]}"
+pids=()
+for track in "${TRACKS[@]}"; do
+	# shellcheck disable=SC2086	# a word a check
+	run_track $track <<< "$list" &
+	pids+=($!)
+done
+printf '\n%-20s %s   cpu\n' "patch, seconds" "${CHECKS[*]}"
+while read -r _ UNIT _; do
+	[[ ! -t 1 ]] || printf '%s ...\r' "$UNIT"
+	wait_for_unit
+	show_unit
+done <<< "$list"
+wait
+show_sums
+step "checked"
+
+missing=$((${#CHECKS[@]} * $(wc -l <<< "$list") - $(wc -l < "$RESULTS")))
+((missing == 0)) || echo "$missing checks came to no end"
+failed=$(($(number FAIL) + missing))
+echo "$(number ok) passed, $failed failed, 0 skipped"
+((failed == 0)) || exit 1

@@ -5,13 +5,16 @@
 # scripts and a kernel of a few files. Nothing outside of $SCRATCH is written.
 
 REPO=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
+# The real tree, which lends its objects to scratch projects
+REAL_BASE=${BASE:-$("$REPO/scripts/lib/pins" stacks | sed -n 1p)}
+REAL=$REPO/build/$REAL_BASE/linux
 SCRATCH=$(mktemp -d)
 trap 'rm -rf "$SCRATCH"' EXIT
 chmod 755 "$SCRATCH"
 
 export XDG_CACHE_HOME=$SCRATCH/cache HOME=$SCRATCH LC_ALL=C
 export GIT_CONFIG_GLOBAL=$SCRATCH/gitconfig GIT_CONFIG_NOSYSTEM=1
-unset BUILD KERNEL PIPELINE_START DISK_FREE_MIB APT_CONFIG
+unset BASE BUILD KERNEL PIPELINE_START DISK_FREE_MIB APT_CONFIG
 git config --global user.name "An Author"
 git config --global user.email author@example.org
 git config --global advice.detachedHead false
@@ -103,10 +106,11 @@ project()
 	export APT_CONFIG=$SCRATCH/apt/conf
 	mkdir -p "$1"
 	cp -r "$REPO/scripts" "$REPO/Makefile" "$1"
-	: > "$1/series"
-	printf '%s\n' "version 9.9.9" \
+	mkdir -p "$1/series"
+	: > "$1/series/9.9.9"
+	printf '%s\n' "stack 9.9.9" \
 		"debian pool/linux_9.9.9.orig.tar.gz $(sha256sum < "$tarball" | cut -d' ' -f1)" \
-		"url http://127.0.0.1:1/linux-9.9.9.tar.gz -" > "$1/scripts/kernel.pin"
+		"url http://127.0.0.1:1/linux-9.9.9.tar.gz -" > "$1/scripts/conf/pins"
 	git -C "$1" init -q -b main
 	echo /build/ > "$1/.gitignore"
 }
@@ -115,10 +119,10 @@ project()
 # replace line 10 of the file, or make the file
 commit()
 {
-	mkdir -p "$(dirname "build/linux/$1")"
-	[[ -e build/linux/$1 ]] && sed -i "10s/.*/$2/" "build/linux/$1" || echo "$2" > "build/linux/$1"
-	git -C build/linux add -A
-	git -C build/linux commit -qm "$3" -m "Why." -m "Signed-off-by: An Author <author@example.org>"
+	mkdir -p "$(dirname "build/9.9.9/linux/$1")"
+	[[ -e build/9.9.9/linux/$1 ]] && sed -i "10s/.*/$2/" "build/9.9.9/linux/$1" || echo "$2" > "build/9.9.9/linux/$1"
+	git -C build/9.9.9/linux add -A
+	git -C build/9.9.9/linux commit -qm "$3" -m "Why." -m "Signed-off-by: An Author <author@example.org>"
 }
 
 # with_series DIR: a project with two series, in a git repository. The current
@@ -127,20 +131,20 @@ with_series()
 {
 	project "$1"
 	cd "$1" || exit
-	scripts/tree
-	git -C build/linux checkout -q -b one
+	scripts/tree.sh
+	git -C build/9.9.9/linux checkout -q -b one
 	commit drivers/iommu/core.c first "iommu: change a line"
-	git -C build/linux notes add -m $'v2:\n - a changelog\n\nv1: none'
+	git -C build/9.9.9/linux notes add -m $'v2:\n - a changelog\n\nv1: none'
 	commit drivers/iommu/new/file.c 'int a;' "iommu: add a file"
-	git -C build/linux checkout -q -b two
+	git -C build/9.9.9/linux checkout -q -b two
 	commit drivers/vfio/vfio.c second "vfio: change a line"
 	commit tools/testing/selftests/vfio/b.c 'int b;' "selftests: add a test"
 	mkdir -p patches/one patches/two
-	scripts/refresh
+	scripts/refresh.sh
 	sed -i 's/\*\*\* SUBJECT HERE \*\*\*/one: a series/
 		s/\*\*\* BLURB HERE \*\*\*/This is prose.\n\n  indented (1):\n\nAnd its end./' \
 		patches/one/0000-cover-letter.patch
-	scripts/refresh
+	scripts/refresh.sh
 	git add -A
 	git commit -qm "the series"
 } > "$SCRATCH/setup" 2>&1

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# What the scripts that build from the kernel tree share; source lib/common.sh first.
+
+# arch_vars ARCH: what the kernel's Makefile, the toolchain and Debian call it,
+# and the file that QEMU boots
+arch_vars()
+{
+	IMAGE=vmlinux
+	case $1 in
+	x86_64)		KARCH=x86	TUPLE=x86_64-linux-gnu		DEBIAN=amd64 ;;
+	aarch64)	KARCH=arm64	TUPLE=aarch64-linux-gnu		DEBIAN=arm64
+			IMAGE=arch/arm64/boot/Image ;;
+	ppc64le)	KARCH=powerpc	TUPLE=powerpc64le-linux-gnu	DEBIAN=ppc64el ;;
+	# Big-endian. Debian has a compiler and a libc for it, but no packages: what is
+	# not in these is made from source, or left out.
+	ppc64)		KARCH=powerpc	TUPLE=powerpc64-linux-gnu	DEBIAN= ;;
+	*)		die "unknown architecture $1" ;;
+	esac
+	CROSS_COMPILE=
+	[[ $(uname -m) == "$1" ]] || CROSS_COMPILE=$TUPLE-
+	export KARCH IMAGE CROSS_COMPILE
+	command -v "${CROSS_COMPILE}gcc" >/dev/null ||
+		die "no compiler for $1: ${CROSS_COMPILE}gcc is missing" "" \
+			"scripts/fetch/packages $1"
+}
+
+# busybox_path ARCH: a static busybox for the guest; after arch_vars
+busybox_path()
+{
+	local path=/bin/busybox
+
+	if [[ ! $DEBIAN ]]; then
+		"$TOP/scripts/build/busybox" "$1" >&2
+		path=$BUILD/busybox/$1/busybox
+	elif [[ $(uname -m) != "$1" ]]; then
+		path=$("$TOP/scripts/fetch/deb" "busybox-static:$DEBIAN")/bin/busybox
+	elif [[ ! -x $path ]] || ldd "$path" >/dev/null 2>&1; then
+		die "no static busybox for $1" "" "apt-get install busybox-static"
+	fi
+	echo "$path"
+}
+
+# flavour_vars FLAVOUR: its architecture, branch if any and fragments, from the table
+flavour_vars()
+{
+	local name
+
+	# shellcheck disable=SC2034	# for the caller
+	while read -r name ARCH FRAGMENTS; do
+		BRANCH=
+		[[ $FRAGMENTS != @* ]] || read -r BRANCH FRAGMENTS <<<"${FRAGMENTS#@}"
+		[[ $name != "$1" ]] || return 0
+	done < <(grep -v '^#' "$TOP/scripts/conf/kernels")
+	die "no kernel flavour $1" "" "scripts/conf/kernels names those that exist"
+}
+
+# wanted_config TREE FRAGMENT...: what tinyconfig asks for, and the fragments, of which
+# a later one is right; after arch_vars or with KARCH set
+wanted_config()
+{
+	local tiny=("$1"/kernel/configs/tiny{-base,}.config)
+
+	[[ ! -e $1/arch/$KARCH/configs/tiny.config ]] || tiny+=("$1/arch/$KARCH/configs/tiny.config")
+	# In their order, which counts for what of a choice is chosen
+	awk '/^CONFIG_/ { wanted[substr($0, 1, index($0, "=") - 1)] = NR "\t" $0 }
+		/^# CONFIG_.* is not set$/ { wanted[$2] = NR "\t" $0 }
+		END { for (symbol in wanted) print wanted[symbol] }' "${tiny[@]}" "${@:2}" |
+		sort -n | cut -f 2
+}
+
+# branch_tree BRANCH: a work tree for a branch of build/linux that is not checked
+# out there. What is beside it says that the last checkout came to its end.
+branch_tree()
+{
+	local dir=$BUILD/branches/$1 commit
+
+	lock "$dir.lock" "another script that has $dir" >&2
+	commit=$(git -C "$LINUX" rev-parse -q --verify "refs/heads/$1^{commit}") ||
+		die "$LINUX has no branch $1" "" "make tree"
+	if [[ ! -e $dir.complete ]] || ! git -C "$dir" rev-parse -q --verify "$commit^{commit}" >/dev/null; then
+		need_space "$BUILD" 2048 "a work tree"
+		rm -rf "$dir" "$dir.complete"
+		git -C "$LINUX" worktree prune
+		git -C "$LINUX" worktree add -q --detach "$dir" "$commit" >&2
+	elif [[ $(git -C "$dir" rev-parse HEAD) != "$commit" ]]; then
+		rm "$dir.complete"
+		git -C "$dir" checkout -q -f --detach "$commit" >&2
+	fi
+	touch "$dir.complete"
+	echo "$dir"
+}
+
+# source_tree: a name for the exact content of the kernel tree, edits that are
+# not committed and new files included. The index that it needs is a copy.
+source_tree()
+(
+	[[ -e $LINUX/.git ]] || die "no kernel tree at $LINUX" "" "make tree"
+	index=$(mktemp)
+	trap 'rm -f "$index" "$index.lock"' EXIT
+	cp "$(git -C "$LINUX" rev-parse --absolute-git-dir)/index" "$index"
+	export GIT_INDEX_FILE=$index
+	git -C "$LINUX" add -A
+	git -C "$LINUX" write-tree
+)
+
+# subtrees TREE PATH...: the content of some of its folders and files
+subtrees()
+{
+	git -C "$LINUX" ls-tree "$@"
+}
+
+# up_to_date DIR KEY FILE...: were these made in DIR from what KEY stands for?
+up_to_date()
+{
+	local dir=$1 key=$2 file
+
+	[[ -e $dir/.made-from && $(<"$dir/.made-from") == "$key" ]] || return 1
+	for file in "${@:3}"; do
+		[[ -e $file ]] || return 1
+	done
+}
+
+# exit_if_made WHAT DIR KEY FILE...: end the script if they are up to date. One script
+# at a time makes what is in DIR; another one waits here until that is done.
+exit_if_made()
+{
+	lock "$2.lock" "another script that makes $2"
+	if up_to_date "${@:2}"; then
+		note "$1: up to date"
+		exit
+	fi
+}
+
+# Made: to be written last. Before work starts, forget_made.
+made_from()
+{
+	echo "$2" >"$1/.made-from.new"
+	mv "$1/.made-from.new" "$1/.made-from"
+}
+
+forget_made()
+{
+	mkdir -p "$1"
+	rm -f "$1/.made-from"
+}
+
+# copy_build FROM TO: a build folder to begin with. kbuild knows for each object what it
+# is made of and which symbols it depends on, and makes only what these change.
+copy_build()
+{
+	rm -rf "$2.new"
+	cp -a "$1" "$2.new"
+	# objtool has absolute paths, and all else depends on it. Not every architecture
+	# has one.
+	mkdir -p "$2.new/tools"
+	find "$2.new/tools" -name '*.cmd' -exec sed -i "s|$1/|$2/|g" {} +
+	mv "$2.new" "$2"
+}
+
+# The compiler cache serves every flavour and every clone.
+export CCACHE_DIR=$CACHE/ccache CCACHE_BASEDIR=$TOP CCACHE_NOHASHDIR=1 CCACHE_DEPEND=1
+# Nothing in a build depends on when, where and by whom it was made.
+export KBUILD_BUILD_TIMESTAMP='1970-01-01 00:00:00 UTC' KBUILD_BUILD_VERSION=1
+export KBUILD_BUILD_USER=user KBUILD_BUILD_HOST=host LOCALVERSION=
+# A jobserver or variables of the make that called are not for these builds.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES

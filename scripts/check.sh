@@ -1,0 +1,80 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# check - build what the guest runs need, boot them, report
+#
+# Environment: RUN=PATTERN and ARCH=ARCH choose runs of the table, ALL=1 takes
+# the slow ones too, T=PATTERN chooses tests (see run/guest).
+
+. "$(dirname "$0")/lib/common.sh"
+. "$(dirname "$0")/build/common.sh"
+
+list=("$TOP/scripts/run/table.py")
+[[ ! ${ALL:-} ]] || list+=(--slow)
+[[ ! ${T:-} ]] || list+=(--tests "$T")
+case ${ARCH:-} in	# the kernel's own names do too
+'')		;;
+arm64)		list+=(--arch aarch64) ;;
+powerpc)	list+=(--arch 'ppc64*') ;;
+*)		list+=(--arch "$ARCH") ;;
+esac
+chosen=$("${list[@]}" "${RUN:-*}")
+
+mapfile -t names < <(awk '{ print $1 }' <<<"$chosen")
+mapfile -t arches < <(awk '!seen[$2]++ { print $2 }' <<<"$chosen")
+mapfile -t flavours < <(awk '!seen[$3]++ { print $3 }' <<<"$chosen")
+
+SOURCE_TREE=$(source_tree)
+export SOURCE_TREE T=${T:-}
+for arch in "${arches[@]}"; do
+	[[ $arch == "$(uname -m)" ]] || "$TOP/scripts/fetch/packages" "$arch"
+	"$TOP/scripts/build/selftests" "$arch"
+	"$TOP/scripts/build/initramfs" "$arch"
+done
+for name in "${names[@]}"; do
+	rm -rf "$BUILD/runs/$name"
+done
+
+# The names of a kernel's runs, as soon as it is there. A guest has a time limit and
+# goes first. Below, errexit is off.
+runs_of()
+{
+	nice "$TOP/scripts/build/kernel" "$1" >&3 || return
+	step "run the guests of kernel $1" >&3
+	awk -v flavour="$1" '$3 == flavour { print $1 }' <<<"$chosen"
+}
+
+# Wait for the kernels in $pids. (wait without arguments would forget how each of
+# them ended.)
+wait_for_kernels()
+{
+	local pid
+
+	for pid in "${pids[@]}"; do
+		wait "$pid" || return
+	done
+	pids=()
+}
+
+# Kernels that were built before mostly link, with one processor each. A new one
+# starts from a copy of those that are there.
+ready_runs()
+{
+	local flavour pids=()
+
+	for flavour in "${flavours[@]}"; do
+		[[ -e $BUILD/kernel/$flavour ]] || wait_for_kernels || return
+		runs_of "$flavour" &
+		pids+=($!)
+	done
+	wait_for_kernels
+}
+
+# Guests sleep a lot: one more at a time than there are processors. What they
+# came to is in the report, which also knows those that did not start.
+exec 3>&1
+built=0
+ready_runs | xargs -P $((JOBS + 1)) -I{} "$TOP/scripts/run/guest" {} ||
+	built=${PIPESTATUS[0]}
+((built == 0)) || die "a kernel does not build: its error is above"
+exec "$TOP/scripts/run/report" "${names[@]}"

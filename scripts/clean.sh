@@ -1,0 +1,24 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Remove what was built, of all stacks; with --all the kernel trees too, unless one has
+# work that is not in patches/. The downloads in the user's cache stay.
+
+. "${BASH_SOURCE[0]%/*}/lib/common.sh"
+. "${BASH_SOURCE[0]%/*}/lib/series.sh"
+
+for base in $("$TOP/scripts/lib/pins" stacks); do
+	unset BUILD
+	use_stack "$base"
+	[[ -e $BUILD ]] || continue
+	lock_tree
+	if [[ ${1:-} == --all && -e $LINUX ]]; then
+		keep_work all_work "$TREE_NAME has work that is not in patches/" \
+			"commit it and make refresh; or, to lose it: rm -rf $TREE_NAME"
+		rm -rf "$LINUX"
+	fi
+	find "$BUILD" -mindepth 1 -maxdepth 1 ! -name linux ! -name linux.lock -exec rm -rf {} +
+	[[ -e $LINUX ]] || rm -rf "$BUILD"
+done
+rm -rf "$TOP/build/port"
+[[ ! -d $TOP/build ]] || rmdir --ignore-fail-on-non-empty "$TOP/build"

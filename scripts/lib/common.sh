@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# What every script of the pipeline shares: where things are and how to talk.
+# Source it first:  . "$(dirname "$0")/../lib/common.sh"
+
+set -euo pipefail
+shopt -s inherit_errexit	# a failure inside $(...) counts too
+
+# The same words, sort order and modes everywhere, whatever the user's environment.
+unset CDPATH GREP_OPTIONS GREP_COLORS POSIXLY_CORRECT
+umask 022
+export LC_ALL=C
+export HOME=${HOME:-~}
+
+TOP=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
+# shellcheck disable=SC2034	# these are for the scripts that source this
+{
+	CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/vfio-noiommu
+	JOBS=${JOBS:-$(nproc)}
+}
+
+# One clock for the whole pipeline: the first script starts it.
+export PIPELINE_START=${PIPELINE_START:-$EPOCHSECONDS}
+
+# step TEXT: one line for each thing that the pipeline does
+step()
+{
+	printf '[%3ds] %s\n' $((EPOCHSECONDS - PIPELINE_START)) "$*"
+}
+
+# note TEXT: a detail of the step above
+note()
+{
+	printf '       %s\n' "$*"
+}
+
+# die WHAT [LOG] [NEXT]: what failed, where its log is, what to do next
+die()
+{
+	local what=$1 log=${2:-} next=${3:-}
+
+	{
+		printf 'error: %s\n' "$what"
+		if [[ $log ]]; then
+			printf '  log: %s\n' "$log"
+			[[ ! -s $log ]] || tail -n 15 "$log" | sed 's/^/     | /'
+		fi
+		[[ ! $next ]] || printf ' next: %s\n' "$next"
+	} >&2
+	exit $((BASH_SUBSHELL ? REPORTED : 1))
+}
+
+# A command that failed and that nobody looked after is an error like others,
+# told once: a subshell that has told exits with a status that says so.
+REPORTED=250
+# shellcheck disable=SC2154	# rc is set in the trap
+trap 'rc=$?; ((rc == REPORTED)) ||
+	printf "error: %s:%d: exit status %d of: %s\n" "${BASH_SOURCE[0]#"$TOP/"}" "$LINENO" "$rc" "$BASH_COMMAND" >&2
+	exit $((BASH_SUBSHELL ? REPORTED : 1))' ERR
+set -o errtrace
+
+# logged LOG WHAT COMMAND [ARG...]: run a long command with its output in LOG.
+# A terminal sees the seconds pass. A function given as COMMAND runs with
+# errexit off, as bash has it: let it return its failures itself.
+logged()
+{
+	local log=$1 what=$2 began=$EPOCHSECONDS ticker='' rc=0
+
+	shift 2
+	mkdir -p "${log%/*}"
+	step "$what"
+	if [[ -t 1 ]]; then
+		# Ends by itself should this shell be killed.
+		while sleep 1 && kill -0 $$; do
+			printf '\r       %d s ' $((EPOCHSECONDS - began))
+		done 2>/dev/null &
+		ticker=$!
+	fi
+	"$@" >"$log" 2>&1 </dev/null || rc=$?
+	if [[ $ticker ]]; then
+		kill "$ticker" 2>/dev/null || :
+		wait "$ticker" 2>/dev/null || :
+		printf '\r\e[K'
+	fi
+	((rc == 0)) || die "$what: exit status $rc" "$log" "${LOGGED_NEXT:-}"
+}
+
+# lock FILE WHAT: take this lock, once no other script has it; it ends with the process
+lock()
+{
+	local fd
+
+	mkdir -p "${1%/*}"
+	exec {fd}>"$1"
+	flock -n "$fd" || { note "waiting for $2"; flock "$fd"; }
+}
+
+# need_space DIR MIB WHAT: refuse to start what the disk cannot hold.
+# DISK_FREE_MIB stands in for the real figure in the pipeline's own tests.
+need_space()
+{
+	local dir=$1 need=$2 what=$3 free
+
+	mkdir -p "$dir"
+	free=${DISK_FREE_MIB:-$(df -Pm "$dir" | awk 'NR == 2 { print $4 }')}
+	((free >= need)) || die "no disk space for $what: $dir has $free MiB free, needed are $need MiB" \
+		"" "free some space, or clone to a larger disk"
+}
+
+# use_stack BASE: work with the stack of patches for this kernel, series/BASE, and what
+# is made of it, below build/BASE if BUILD does not say otherwise
+# shellcheck disable=SC2034	# these are for the scripts that source this
+use_stack()
+{
+	export BASE=$1 BUILD=${BUILD:-$TOP/build/$1}
+	LINUX=$BUILD/linux
+	TREE_NAME=${LINUX#"$TOP/"}	# for messages
+	SERIES_FILE=$TOP/series/$BASE
+	[[ -e $SERIES_FILE ]] || die "BASE=$BASE: there is no stack of patches for this kernel" "" \
+		"one of: $("$TOP/scripts/lib/pins" stacks | paste -sd' ')"
+}
+
+use_stack "${BASE:-$("$TOP/scripts/lib/pins" stacks | sed -n 1p)}"

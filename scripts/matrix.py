@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""
+The parts of the whole that can run side by side, as JSON: a list of
+{name, base, arch, kernel, run, slow, command}. Each command is one that a user
+can give at home as well.
+
+	matrix [--gitlab]
+
+All runs of the table on the pinned kernel, the quick ones on each kernel that
+scripts/conf/pins lists for make port. --gitlab prints the same as a pipeline
+of GitLab CI.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'run'))
+import table  # noqa: E402 pylint: disable=wrong-import-position
+
+
+def cells():
+	"""One for each base and run"""
+	stacks = table.pins('stacks')
+	for base in [*stacks, *table.pins('ports')]:
+		for run in table.read_table():
+			if run.slow and base not in stacks:
+				continue
+			target = f'check BASE={base}' if base in stacks else f'port BASE={base}'
+			yield {
+				'name': f'{base} {run.name}',
+				'base': base,
+				'arch': run.arch,
+				'kernel': run.kernel,
+				'run': run.name,
+				'slow': run.slow,
+				'command': f'make {target} RUN={shlex.quote(run.name)}',
+			}
+
+
+def gitlab():
+	"""A child pipeline: the template of .gitlab-ci.yml, a job a cell"""
+	pipeline = {'include': [{'local': '/.gitlab/job.yml'}]}
+	for cell in cells():
+		pipeline[cell['name']] = {
+			'extends': '.job',
+			'script': [cell['command']],
+		}
+	return pipeline
+
+
+def main():
+	"""Print what was asked for"""
+	parser = argparse.ArgumentParser(description='what can run side by side')
+	parser.add_argument('--gitlab', action='store_true',
+			    help='as a pipeline of GitLab CI')
+	args = parser.parse_args()
+	json.dump(gitlab() if args.gitlab else list(cells()), sys.stdout, indent=1)
+	print()
+
+
+if __name__ == '__main__':
+	main()
