@@ -57,7 +57,7 @@ tree:		## make build/linux: the pinned kernel, a branch for each series
 refresh:	## turn the branches of build/linux into patches and overlays
 	@scripts/refresh.sh
 
-post: tree	## make the mails of a series with b4, for SERIES=; send nothing
+post:	## make the mails of a series with b4, for SERIES=; send nothing
 	@scripts/fetch/packages post
 	@scripts/post.sh
 

@@ -4,20 +4,19 @@
 # Make of a series the mails that b4 would send, and send nothing:
 #   SERIES=NAME [FROM="NAME <MAIL>"] [KDIR=PATH] post
 #
-# The patches are applied in a scratch clone, build/post/<series>/linux, to what
-# build/linux is made from or, with KDIR=, to the same version in a clone of the
+# The patches are applied in a scratch clone, build/<base>/post/<series>/linux, to the
+# kernel that the series is at home on or, with KDIR=, to the same version in a clone of the
 # kernel's own repository. Neither is written to, they only lend their objects.
 # b4 does the rest: the branch is one that b4 prep has enrolled.
 
+GIVEN=${BASE:-}
 . "${BASH_SOURCE[0]%/*}/lib/common.sh"
 . "${BASH_SOURCE[0]%/*}/lib/series.sh"
+. "${BASH_SOURCE[0]%/*}/lib/apply.sh"
 
 SERIES=${SERIES:-}
 FROM=${FROM:-}
 KDIR=${KDIR:-}
-DIR=$BUILD/post/$SERIES
-CLONE=$DIR/linux
-LOG=$BUILD/log/post-$SERIES.log
 POSTING=$TOP/scripts/post/posting.py
 
 # quietly COMMAND...: the same for every user's configuration of git. The dry
@@ -84,13 +83,8 @@ kernel_repository()
 # clone COMMIT: an empty repository that borrows the commit from $1 or build/linux
 clone()
 {
-	local lender=${KDIR:-$LINUX} objects shallow
-
-	objects=$(quietly git -C "$lender" rev-parse --path-format=absolute --git-path objects)
-	shallow=$(quietly git -C "$lender" rev-parse --path-format=absolute --git-path shallow)
 	quietly git init -q --template= -b base "$CLONE"
-	echo "$objects" > "$CLONE/.git/objects/info/alternates"
-	[[ ! -e $shallow ]] || cp "$shallow" "$CLONE/.git/shallow"
+	borrow "$CLONE" "${KDIR:-$LINUX}"
 
 	# What b4 is to do here, be it from this script or by the sender's hand.
 	pgit config user.name "$NAME"
@@ -110,7 +104,7 @@ clone()
 	mkdir -p "$CLONE/.git/info"
 	{
 		printf '/%s\n' Kconfig .mailmap .gitattributes
-		touched_files | sed 's,^[^ ]* ,/,'
+		touched_files | sed 's,^,/,'
 	} > "$CLONE/.git/info/sparse-checkout"
 	pgit update-ref refs/heads/base "$1"
 	pgit read-tree -mu HEAD
@@ -121,7 +115,7 @@ check_base()
 {
 	local log=$BUILD/log/fingerprint.log files
 
-	mapfile -t files < <(touched_files | sed 's,^[^ ]* ,,')
+	mapfile -t files < <(touched_files)
 	diff <(kgit --literal-pathspecs ls-tree base "${files[@]}") \
 	     <(pgit --literal-pathspecs ls-tree base "${files[@]}") |
 		sed -n 's/^[<>].*\t//p' | sort -u > "$log" || :
@@ -137,11 +131,11 @@ apply()
 
 	from=$(pgit rev-parse HEAD)
 	mapfile -t patches < <(patches_of "$1")
-	((${#patches[@]})) || die "there is no series $1" "" "see the files b4.yaml and series"
+	((${#patches[@]})) || die "there is no series $1" "" "see b4.yaml and series/$BASE"
 	pgit am -q --no-gpg-sign --no-3way "${@:2}" "${patches[@]/#/$PATCHES/}" \
 		>> "$LOG" 2>&1 </dev/null ||
 		die "$1 does not apply to $TAG" "$LOG" \
-			"mend it, or name what it needs in b4.yaml, prerequisites"
+			"fix it, or name what it needs in b4.yaml, prerequisites"
 	pgit rev-list --reverse "$from..HEAD" | paste -d' ' - <(printf '%s\n' "${patches[@]}") |
 	while read -r commit patch; do
 		text=$(changelog_of "$PATCHES/$patch")
@@ -178,7 +172,7 @@ template()
 # enrol: make the branch one of b4's
 enrol()
 {
-	local tracking key=branch.b4/$SLUG.b4-tracking options=(--force-revision "$REVISION")
+	local tracking key=branch.b4/$SERIES.b4-tracking options=(--force-revision "$REVISION")
 
 	"$POSTING" cover "$SERIES" > "$DIR/cover" < <(
 		head -n $(($(tail_of "$COVER") - 1)) "$COVER")
@@ -199,12 +193,18 @@ fields=$("$POSTING" fields "$SERIES") || exit
 {
 	read -ra PREFIXES
 	read -ra PREREQUISITES
-	read -r SLUG
 	read -r REVISION
-	read -r TAG
 } <<< "$fields"
-[[ $TAG == "v$BASE" ]] ||
-	die "b4.yaml says that $SERIES is made on $TAG, the pin is v$BASE" "" "mend either"
+home=$(home_of "$SERIES")
+[[ $home ]] || die "no stack has a series $SERIES" "" "list its patches in series/<base>"
+[[ ! $GIVEN || $GIVEN == "$home" ]] ||
+	die "$SERIES is posted from the kernel where it is at home, Linux $home" "" "make post SERIES=$SERIES"
+[[ $home == "$BASE" ]] || { unset BUILD; use_stack "$home"; }
+"$TOP/scripts/tree.sh"
+TAG=v$BASE
+DIR=$BUILD/post/$SERIES
+CLONE=$DIR/linux
+LOG=$BUILD/log/post-$SERIES.log
 COVER=$PATCHES/$SERIES/0000-cover-letter.patch
 [[ -e $COVER ]] || die "patches/$SERIES has no cover letter" "" "make refresh"
 lock_tree
@@ -212,7 +212,7 @@ keep_work unapplied_work "$TREE_NAME has work that is not in patches/" "make ref
 
 who=$(sender)
 { read -r NAME; read -r MAIL; } <<< "$who"
-sent=$(git -C "$CLONE" tag --list "sent/$SLUG-v$REVISION" 2>/dev/null) || :
+sent=$(git -C "$CLONE" tag --list "sent/$SERIES-v$REVISION" 2>/dev/null) || :
 [[ ! $sent ]] || die "v$REVISION of $SERIES has been sent from $CLONE" "" \
 	"in b4.yaml set revision to $((REVISION + 1)), say what changes, and link to v$REVISION; or rm -r $DIR"
 
@@ -227,15 +227,15 @@ check_base
 for name in "${PREREQUISITES[@]}"; do
 	apply "$name"
 done
-pgit checkout -q -b "b4/$SLUG"
+pgit checkout -q -b "b4/$SERIES"
 apply "$SERIES" ${FROM:+--signoff}
 template "$commit" > "$DIR/template"
 enrol
 
 step "what would be sent"
 b4 send --no-sign -o "$DIR/mails"
-"$POSTING" mbox "$DIR/$SLUG-v$REVISION.mbx" "$DIR"/mails/*
+"$POSTING" mbox "$DIR/$SERIES-v$REVISION.mbx" "$DIR"/mails/*
 note "from $NAME <$MAIL>${FROM:+, with a Signed-off-by}"
-note "nothing was sent. The mails: $DIR/$SLUG-v$REVISION.mbx"
+note "nothing was sent. The mails: $DIR/$SERIES-v$REVISION.mbx"
 [[ $FROM ]] || note "To send them as yourself: make post SERIES=$SERIES FROM=\"Your Name <your mail>\""
 note "To send them: cd $CLONE && b4 send"

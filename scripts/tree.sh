@@ -9,11 +9,12 @@
 
 . "${BASH_SOURCE[0]%/*}/lib/common.sh"
 . "${BASH_SOURCE[0]%/*}/lib/series.sh"
+. "${BASH_SOURCE[0]%/*}/lib/apply.sh"
 
 TMP=$LINUX.tmp		# a kernel tree in the making
 AM=$LINUX.am		# the work tree that git am runs in
 LOG=$BUILD/log/tree.log
-HINT="for commits: set the change of patches/ aside (git stash), make refresh, merge the two; for the rest: git -C $TREE_NAME stash -u"
+HINT="for commits: set the change of patches/ aside (git stash), $(make_target refresh), merge the two; for the rest: git -C $TREE_NAME stash -u"
 
 forget_temporaries()
 {
@@ -65,66 +66,25 @@ make_base()
 	mv "$TMP" "$LINUX"
 }
 
-# check_fingerprint SOURCE: refuse a base that the patches were not made for
+# check_fingerprint SOURCE: refuse a base that the patches were not made for. A file
+# that make refresh has not seen yet has nothing to compare with.
 check_fingerprint()
 {
-	local log=$BUILD/log/fingerprint.log files id path found
+	local log=$BUILD/log/fingerprint.log
 
-	files=$(touched_files)
-	# "new" for a file that is not there, as in touched_files
-	while read -r id path; do
-		[[ $path ]] || continue
-		found=$(kgit rev-parse -q --verify "base:$path") || found=new
-		[[ $id == any && $found != new || $found == "$id"* ]] ||
-			echo "$path: expected ${id/new/no such file}, found ${found/new/no such file}"
-	done <<< "$files" > "$log"
+	fingerprint | awk -F'\t' -v pin="$FINGERPRINT" '
+		BEGIN {
+			while ((getline line < pin) > 0) {
+				split(line, part, "\t")
+				wanted[part[2]] = part[1]
+			}
+		}
+		$2 in wanted && wanted[$2] != $1 {
+			print $2 ": expected " (wanted[$2] == "-" ? "no such file" : wanted[$2]) \
+				", found " ($1 == "-" ? "no such file" : $1)
+		}' > "$log"
 	[[ ! -s $log ]] || die "$1 is not the Linux $BASE that the series apply to" "$log" \
 		"name its source with KERNEL=<tree or tarball>"
-}
-
-# apply: git am each series in a sparse work tree of its own, that holds the
-# touched files only. Prints "<series> <commit>" for each.
-apply()
-{
-	local series patch patches commit from=base notes id text
-
-	notes=$(commit_of refs/notes/commits)
-	if [[ $notes ]]; then
-		kgit update-ref refs/notes/applying "$notes"
-	else
-		kgit update-ref -d refs/notes/applying
-	fi
-	echo "base $(commit_of base)"
-	[[ $(listed_patches) ]] || return 0
-	touched_files | sed 's,^[^ ]* ,/,' | add_am_tree
-
-	for series in $(listed_series); do
-		mapfile -t patches < <(patches_of "$series")
-		git_am am --committer-date-is-author-date --no-gpg-sign --no-3way \
-			"${patches[@]/#/$PATCHES/}" >> "$LOG" 2>&1 </dev/null || {
-			# There is no count when the first one is no patch at all.
-			patch=$(git_am rev-parse --git-path rebase-apply/next | xargs cat 2>> "$LOG") || patch=1
-			patch=${patches[patch - 1]}
-			die "patches/$patch does not apply: $(sed -nE \
-				'/: patch does not apply$/d; s/^error: (patch failed: )?//p' "$LOG" | paste -sd,)" "$LOG" \
-				"mend the patch, or the ones before it, and run make tree again"
-		}
-		# git am has dropped what stands below "---".
-		commit=$(git_am rev-parse HEAD)
-		git_am rev-list --reverse "$from..$commit" | paste -d' ' - <(printf '%s\n' "${patches[@]}") |
-		while read -r id patch; do
-			text=$(changelog_of "$PATCHES/$patch")
-			if [[ $text ]]; then
-				kgit notes --ref=applying add -f \
-					-C "$(kgit hash-object -w --stdin <<< "$text")" "$id" 2>> "$LOG"
-			else
-				kgit notes --ref=applying remove --ignore-missing "$id" 2> /dev/null
-			fi
-		done
-		echo "$series $commit"
-		from=$commit
-	done
-	kgit worktree remove --force "$AM"
 }
 
 # recover: the last run was interrupted while it moved the work tree, which it
@@ -175,6 +135,13 @@ show()
 	kgit checkout -q --no-track -B "$branch" "$commit"
 }
 
+# conflict_hint: where a stack has an original that another kernel is the home of
+conflict_hint()
+{
+	[[ $(stacks | wc -l) == 1 ]] ||
+		echo "; or $(make_target port), which shows the conflict, and with SAVE=1 writes a variant for this kernel"
+}
+
 # update: apply the patches, then show the result
 update()
 {
@@ -189,7 +156,11 @@ update()
 	check_fingerprint $TREE_NAME
 	: > "$LOG"
 	step "applying $(listed_patches | wc -l) patches"
-	tips=$(apply)
+	if ! tips=$(NOTES=applying apply_stack); then
+		read -r _ commit <<< "${tips##*$'\n'}"
+		die "patches/${commit/: / does not apply: }" "$LOG" \
+			"fix the patch, or the ones before it, and run $(make_target tree) again$(conflict_hint)"
+	fi
 	is_bare || ! has_worktree || show "$tips"
 
 	while read -r series commit; do
@@ -256,6 +227,10 @@ if up_to_date; then
 else
 	update
 fi
+stale_variants > "$BUILD/log/variants.log"
+while IFS= read -r line; do
+	note "patches/$line"
+done < "$BUILD/log/variants.log"
 step "$TREE_NAME is Linux $BASE$(listed_series | while read -r series; do
 	printf ' + %s (%d)' "$series" "$(patches_of "$series" | wc -l)"; done)"
 if has_worktree; then

@@ -117,6 +117,7 @@ use_stack()
 	LINUX=$BUILD/linux
 	TREE_NAME=${LINUX#"$TOP/"}	# for messages
 	SERIES_FILE=$TOP/series/$BASE
+	FINGERPRINT=$TOP/series/$BASE.blobs	# see fingerprint() in series.sh
 	[[ -e $SERIES_FILE ]] || die "BASE=$BASE: there is no stack of patches for this kernel" "" \
 		"one of: $("$TOP/scripts/lib/pins" stacks | paste -sd' ')"
 }

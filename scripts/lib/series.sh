@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# The series as files (patches/, series) and as branches (build/linux), for
-# scripts/tree.sh and scripts/refresh.sh. Source it after common.sh.
+# The patches as files (patches/, series/<base>) and as branches of the kernel tree
+# (build/<base>/linux). Source it after common.sh.
 #
-# In build/linux:
-#   refs/heads/base		the pinned kernel, one commit
+# series/<base> is quilt's list of a stack. A line is patches/<series>/<patch>, or
+# patches/<series>/<base>/<patch> for a variant: the same words, with another diff,
+# since the original does not apply to that kernel. A series is at home on the newest
+# kernel whose stack has it. The originals are as they read there.
+#
+# In the kernel tree:
+#   refs/heads/base		the kernel, one commit
 #   refs/heads/<series>		one branch a series, each on top of the one before
 #   refs/notes/commits		what a patch says below its "---", which git am drops
 #   refs/pipeline/applied/{base,<series>}, refs/pipeline/notes
@@ -36,10 +41,56 @@ lock_tree()
 	lock "$BUILD/linux.lock" "another run in this clone"
 }
 
-# listed_patches: the lines of the series file, "<series>/<patch>"
+# stacks: the kernels that have one, the default one first
+stacks()
+{
+	"$TOP/scripts/lib/pins" stacks
+}
+
+# make_target WORDS: the command that does it with this stack
+make_target()
+{
+	local default
+
+	default=$(stacks | sed -n 1p)
+	echo "make $1$([[ $BASE == "$default" ]] || echo " BASE=$BASE")"
+}
+
+# listed_patches [BASE]: the lines of the stack's list: "<series>/<patch>", or
+# "<series>/<base>/<patch>" for a variant
 listed_patches()
 {
-	sed -E '/^[[:space:]]*(#|$)/d' $SERIES_FILE
+	local file=$SERIES_FILE
+
+	(($# == 0)) || file=$TOP/series/$1
+	[[ ! -e $file ]] || sed -E '/^[[:space:]]*(#|$)/d' "$file"
+}
+
+# there_patches [BASE]: patches that the stack had before it was moved to a kernel which
+# has them already
+there_patches()
+{
+	sed -n 's/^# there: //p' "$TOP/series/${1:-$BASE}"
+}
+
+# original_of PATCH: the same patch as it is at home
+original_of()
+{
+	echo "${1%%/*}/${1##*/}"
+}
+
+# home_of SERIES: the newest kernel whose stack has it; nothing for a new series
+home_of()
+{
+	local base patches
+
+	for base in $(stacks | sort -rV); do
+		patches=$(listed_patches "$base")
+		if grep -q "^$1/" <<< "$patches"; then
+			echo "$base"
+			return
+		fi
+	done
 }
 
 # listed_series: the names of the series, in the order applied
@@ -164,6 +215,7 @@ changelog_of()
 	awk '
 		!section { section = /^---$/; next }
 		/^diff --git / { exit }
+		/^Variant-of: / { next }
 		{ line[++n] = $0 }
 		END {
 			while (n && (line[n] == "" ||
@@ -193,9 +245,55 @@ tail_of()
 		}' "$1"
 }
 
-# touched_files: each file that the patches touch, in the order first touched,
-# and the blob id that it must have in the base: "new" if it must not be there,
-# "any" if the patch has no index line to tell
+# words_of PATCH: what stands above its diff, and its "---", but for the changelog
+words_of()
+{
+	sed '/^---$/q' "$1"
+}
+
+# below_words [CHANGELOG [ID]]: of a patch on stdin as git makes it, what follows the
+# "---", with a changelog, and the patch-id of what it is a variant of
+below_words()
+{
+	[[ ! ${1:-} ]] || printf '%s\n\n' "$1"
+	[[ ! ${2:-} ]] || printf 'Variant-of: %s\n\n' "$2"
+	sed '1,/^---$/d'
+}
+
+# as_variant ORIGINAL: that patch, with the diff of the one on stdin
+as_variant()
+{
+	words_of "$1"
+	below_words "$(changelog_of "$1")" "$(patch_id "$1")"
+}
+
+# patch_id PATCH: the same for as long as it changes the same
+patch_id()
+{
+	git patch-id --stable < "$1" | cut -d' ' -f1
+}
+
+# stale_variants: those that are not of the original as it is now, and why
+stale_variants()
+{
+	local variant original
+
+	[[ -d $PATCHES ]] || return 0
+	(cd "$PATCHES" && find . -mindepth 3 -name '*.patch' ! -name '0000-*' | sed 's,^\./,,' | sort) |
+	while read -r variant; do
+		original=$(original_of "$variant")
+		if [[ ! -e $PATCHES/$original ]]; then
+			echo "$variant: there is no patch $original"
+		elif ! grep -qxF "Variant-of: $(patch_id "$PATCHES/$original")" "$PATCHES/$variant"; then
+			echo "$variant: $original changes something else since it was made"
+		elif ! cmp -s <(words_of "$PATCHES/$original"; changelog_of "$PATCHES/$original") \
+			      <(words_of "$PATCHES/$variant"; changelog_of "$PATCHES/$variant"); then
+			echo "$variant: its words are not those of $original"
+		fi
+	done
+}
+
+# touched_files: each file that the patches of the stack touch, in the order first touched
 touched_files()
 {
 	local list
@@ -204,84 +302,68 @@ touched_files()
 	[[ $list ]] || return 0
 	# shellcheck disable=SC2016	# awk's own $
 	(cd "$PATCHES" && xargs -rd '\n' awk '
-		function emit() {
-			if (path != "" && !(path in seen))
-				print id, path
-			if (path != "")
-				seen[path] = 1
-			if (newpath != "")
-				seen[newpath] = 1
-			path = newpath = ""
+		function emit(path) {
+			if (!(path in seen))
+				print path
+			seen[path] = 1
 		}
-		FNR == 1 { emit() }
 		/^diff --git a\// {
-			emit()
-			path = substr($0, 14, (length($0) - 16) / 2)
-			id = "any"
+			half = (length($0) - 16) / 2
+			if (substr($0, 14, half) == substr($0, 17 + half))
+				emit(substr($0, 14, half))
 		}
-		/^new file mode / { id = "new" }
-		/^(rename|copy) from / { path = substr($0, length($1 $2) + 3) }
-		/^(rename|copy) to / { newpath = substr($0, length($1 $2) + 3) }
-		/^index / && id == "any" { id = $2; sub(/\.\..*/, "", id) }
-		END { emit() }' <<< "$list")
+		/^(rename|copy) (from|to) / { emit(substr($0, length($1 $2) + 3)) }
+		' <<< "$list")
 }
 
-# tar_of SOURCE COMMIT: the source as a tar stream, in one folder
-tar_of()
+# fingerprint: the blob id of each of these in the kernel, or - for one that is not there
+fingerprint()
 {
-	if [[ $2 ]]; then
-		git -C "$1" -c safe.directory='*' archive --prefix=linux/ "$2"
-	elif [[ -d $1 ]]; then
-		tar -C "$1" --exclude-vcs --transform 's,^\./,linux/,S' -c ./
-	else
-		case $1 in
-		*.xz)	xz -dc -T0 "$1" ;;
-		*.gz)	gzip -dc "$1" ;;
-		*.zst)	zstd -dc "$1" ;;
-		*)	cat "$1" ;;
-		esac
-	fi
+	local files
+
+	mapfile -t files < <(touched_files | sort)
+	((${#files[@]})) || return 0
+	kgit --literal-pathspecs ls-tree -r base -- "${files[@]}" |
+		awk -v files="$(printf '%s\n' "${files[@]}")" '
+			{ split($0, part, "\t"); blob[part[2]] = $3 }
+			END {
+				n = split(files, file, "\n")
+				for (i = 1; i <= n; i++)
+					print (file[i] in blob ? blob[file[i]] : "-") "\t" file[i]
+			}'
 }
 
-# import_source TREE SOURCE COMMIT MESSAGE: the source as the commit "base" of the
-# git tree TREE, which is there and empty
-import_source()
-{
-	tar_of "$2" "$3" |
-	"$TOP/scripts/fetch/tar-to-fast-import" refs/heads/base "$4"$'\n' |
-	git -C "$1" -c core.fsync=none -c core.compression=1 \
-		fast-import --quiet --depth=0 --date-format=raw
-}
-
-# git_am ARG...: git in the work tree that patches are applied in, $AM
-git_am()
-{
-	kgit -C "$AM" -c core.sparseCheckout=true "$@"
-}
-
-# add_am_tree: make that work tree at the base, with no files but those that the
-# patterns on stdin name
-add_am_tree()
-{
-	local sparse
-
-	kgit worktree prune
-	kgit worktree add -q --detach --no-checkout "$AM" base
-	sparse=$(git_am rev-parse --path-format=absolute --git-path info/sparse-checkout)
-	mkdir -p "${sparse%/*}"
-	cat > "$sparse"
-	git_am read-tree -mu HEAD
-}
-
-# check_listed: the series file and the folders name the same patches
+# check_listed: the lists and the folders name the same patches
 check_listed()
 {
-	local log=$BUILD/log/series.log
+	local log=$BUILD/log/series.log base
 
-	diff <(listed_patches | sort) \
-	     <(cd "$PATCHES" 2>/dev/null && find . -name '*.patch' ! -name '0000-*' ! -path './*/ports/*' |
-	       sed 's,^\./,,' | sort) |
-		sed -n 's/^</no such file:/p; s/^>/not in series:/p' > "$log" || :
-	[[ ! -s $log ]] || die "the file series and the folder patches/ differ" "$log" \
-		"list each patch in series, in the order applied, as <series>/<patch>"
+	mkdir -p "${log%/*}"
+	{
+		for base in $(stacks); do
+			listed_patches "$base"
+			there_patches "$base"
+		done | sort -u |
+			comm -3 - <(cd "$PATCHES" 2>/dev/null &&
+				find . -name '*.patch' ! -name '0000-*' | sed 's,^\./,,' | without_ports | sort) |
+			sed -E 's/^[^\t]/no such file: &/; s/^\t/in no list: /'
+		stacks | while read -r base; do
+			listed_patches "$base" | awk -F/ -v base="$base" 'NF == 3 && $2 != base {
+				print "in series/" base ", but a variant for another kernel: " $0 }'
+		done
+		for base in $(listed_series); do
+			base=$(home_of "$base")/$base
+			listed_patches "${base%/*}" | awk -F/ -v base="${base%/*}" -v series="${base#*/}" '
+				$1 == series && NF == 3 { print "a variant, where the series is at home: " $0 }'
+		done
+	} > "$log"
+	[[ ! -s $log ]] || die "the lists in series/ and the folder patches/ differ" "$log" \
+		"list each patch in series/<base>, in the order applied, as <series>/<patch>"
+}
+
+# without_ports: of paths in patches/, those that no stack need list: the variants for a
+# kernel that make port knows only
+without_ports()
+{
+	awk -F/ -v stacks=" $(stacks | paste -sd' ') " 'NF < 3 || index(stacks, " " $2 " ")'
 }

@@ -6,8 +6,7 @@ What scripts/post.sh needs to know of b4.yaml (which documents its keys), and of
 mails. SERIES is one of b4.yaml.
 
 	posting.py list			the series that can be posted
-	posting.py fields SERIES	five lines: prefixes, prerequisites, slug,
-					revision, base
+	posting.py fields SERIES	three lines: prefixes, prerequisites, revision
 	posting.py recipients SERIES	who gets it, a line each
 	posting.py cover SERIES		from a cover letter's headers and prose on
 					stdin, one as b4 edits it
@@ -31,7 +30,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 TABLE = os.path.join(TOP, 'b4.yaml')
 
 KEYS = {
-	'slug': str, 'change-id': str, 'revision': int, 'base': str,
+	'change-id': str, 'revision': int,
 	'prefixes': list, 'prerequisites': list, 'to': list, 'cc': list,
 	'changes': dict, 'links': dict,
 }
@@ -106,8 +105,7 @@ def show_fields(name):
 	entry = posting(name)
 	for words in entry['prefixes'], entry['prerequisites']:
 		print(*words)
-	for key in 'slug', 'revision', 'base':
-		print(entry[key])
+	print(entry['revision'])
 
 
 def show_recipients(name):
