@@ -402,7 +402,7 @@ overlay()
 
 	depth=$(tr -cd / <<< "$2/")
 	mkdir -p "$OUT/$3"
-	mapfile -t added < <(added_by "${@:4}" | grep "^$2/" | while read -r file; do
+	mapfile -t added < <(added_by "${@:4}" | sed -n "\,^$2/,p" | while read -r file; do
 		[[ ! $(kgit ls-tree "$1" -- "$file") ]] || echo "$file"; done)
 	((!${#added[@]})) || kgit -c tar.umask=0022 archive "$1" -- "${added[@]}" |
 		tar -x -C "$OUT/$3" --strip-components="${#depth}"

@@ -188,13 +188,36 @@ static inline int get_pa(int iommufd, u32 ioas, u64 iova, u64 *length, u64 *pa)
 	return ret;
 }
 
+/*
+ * The array form of IOMMU_IOAS_NOIOMMU_GET_PA, which neither the kernel nor its
+ * headers need to have: it fails with -E2BIG then.
+ */
+#define GET_PA_EXTENTS (1 << 0)
+
+struct get_pa_extent {
+	__aligned_u64 phys;
+	__aligned_u64 length;
+};
+
+struct get_pa_args {
+	__u32 size;
+	__u32 flags;
+	__u32 ioas_id;
+	__u32 __reserved;
+	__aligned_u64 iova;
+	__aligned_u64 length;
+	__aligned_u64 out_phys;
+	__aligned_u64 extents_uptr;
+	__u32 num_extents;
+	__u32 __reserved2;
+};
+
 static inline int get_extents(int iommufd, u32 ioas, u64 iova, u64 *length,
-			      struct iommu_noiommu_extent *extents,
-			      u32 *num_extents)
+			      struct get_pa_extent *extents, u32 *num_extents)
 {
-	struct iommu_ioas_noiommu_get_pa args = {
+	struct get_pa_args args = {
 		.size = sizeof(args),
-		.flags = IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS,
+		.flags = GET_PA_EXTENTS,
 		.ioas_id = ioas,
 		.iova = iova,
 		.length = *length,
@@ -206,6 +229,40 @@ static inline int get_extents(int iommufd, u32 ioas, u64 iova, u64 *length,
 	*length = args.length;
 	*num_extents = args.num_extents;
 	return ret;
+}
+
+static inline bool has_extents(int iommufd)
+{
+	struct get_pa_extent extent;
+	u64 length = 1;
+	u32 num = 1;
+
+	return get_extents(iommufd, 0, 0, &length, &extent, &num) != -E2BIG;
+}
+
+/* The same for any kernel, and memory that is mapped at once */
+static inline int get_each_extent(int iommufd, u32 ioas, u64 iova, u64 *length,
+				  struct get_pa_extent *extents,
+				  u32 *num_extents)
+{
+	u32 room = *num_extents;
+	u64 pa, run, done = 0;
+	int ret;
+
+	ret = get_extents(iommufd, ioas, iova, length, extents, num_extents);
+	if (ret != -E2BIG)
+		return ret;
+
+	for (*num_extents = 0; done != *length && *num_extents != room;
+	     done += run) {
+		run = *length - done;
+		ret = get_pa(iommufd, ioas, iova + done, &run, &pa);
+		if (ret)
+			return ret;
+		extents[(*num_extents)++] = (struct get_pa_extent){ pa, run };
+	}
+	*length = done;
+	return 0;
 }
 
 /* For when only the errno matters */

@@ -48,7 +48,7 @@ struct pass {
 	u64 iova;
 	u64 pa;
 	int dmabuf;
-	struct iommu_noiommu_extent extents[TEST_PAGES];
+	struct get_pa_extent extents[TEST_PAGES];
 };
 
 static void pass_init(struct pass *p)
@@ -294,8 +294,8 @@ static void check_extents(struct pass *p, u32 ioas)
 	u32 num = TEST_PAGES, i;
 
 	pagemap_read(va, pas, TEST_PAGES);
-	VFIO_ASSERT_EQ(get_extents(p->n.iommufd, ioas, p->iova, &length,
-				   p->extents, &num), 0);
+	VFIO_ASSERT_EQ(get_each_extent(p->n.iommufd, ioas, p->iova, &length,
+				       p->extents, &num), 0);
 	VFIO_ASSERT_EQ(length, test_size);
 	for (i = 0; i != num; i++) {
 		for (offset = 0; offset != p->extents[i].length;
@@ -633,6 +633,7 @@ FIXTURE_VARIANT_ADD(fail_nth, close) {
 FIXTURE_SETUP(fail_nth)
 {
 	struct pass pass;
+	int ret;
 
 	fault_fd = open("/proc/thread-self/fail-nth", O_RDWR);
 	ASSERT_GE(fault_fd, 0);
@@ -641,7 +642,10 @@ FIXTURE_SETUP(fail_nth)
 	/* What is allocated once and kept is no leak */
 	pass_init(&pass);
 	variant->op.prepare(&pass);
-	ASSERT_EQ(0, variant->op.run(&pass));
+	ret = variant->op.run(&pass);
+	if (ret == -E2BIG)
+		SKIP(return, "the kernel fills no arrays");
+	ASSERT_EQ(0, ret);
 	variant->op.check(&pass);
 	pass_close(&pass);
 	read_resources(&self->before);

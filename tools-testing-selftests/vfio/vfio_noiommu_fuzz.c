@@ -936,7 +936,7 @@ static u64 contiguous(u64 offset, u64 most)
 
 /* The extents that the model has from @iova on */
 static u32 model_extents(struct model_ioas *ioas, u64 iova, u64 length,
-			 struct iommu_noiommu_extent *extents, u32 room,
+			 struct get_pa_extent *extents, u32 room,
 			 u64 *covered)
 {
 	struct area *area = area_at(ioas, iova);
@@ -966,13 +966,16 @@ static u32 model_extents(struct model_ioas *ioas, u64 iova, u64 length,
 	return nr;
 }
 
+/* The kernel has the array form of GET_PA */
+static bool fills_arrays;
+
 static int expect_get_pa(struct model *m,
-			 const struct iommu_ioas_noiommu_get_pa *args)
+			 const struct get_pa_args *args)
 {
 	struct model_ioas *ioas = find_ioas(m, args->ioas_id);
-	bool many = args->flags & IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS;
+	bool many = args->flags & GET_PA_EXTENTS;
 
-	if (args->flags & ~IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS ||
+	if (args->flags & ~(fills_arrays ? GET_PA_EXTENTS : 0) ||
 	    args->__reserved || args->__reserved2)
 		return -EOPNOTSUPP;
 	if (!many && (args->extents_uptr || args->num_extents))
@@ -987,8 +990,8 @@ static int expect_get_pa(struct model *m,
 }
 
 static void check_pa(struct model *m,
-		     const struct iommu_ioas_noiommu_get_pa *args,
-		     const struct iommu_ioas_noiommu_get_pa *out)
+		     const struct get_pa_args *args,
+		     const struct get_pa_args *out)
 {
 	struct area *area = area_at(find_ioas(m, args->ioas_id), args->iova);
 	u64 inside = args->iova - area->iova;
@@ -1002,11 +1005,11 @@ static void check_pa(struct model *m,
 }
 
 static void check_extents(struct model *m,
-			  const struct iommu_ioas_noiommu_get_pa *args,
-			  const struct iommu_ioas_noiommu_get_pa *out,
-			  const struct iommu_noiommu_extent *got)
+			  const struct get_pa_args *args,
+			  const struct get_pa_args *out,
+			  const struct get_pa_extent *got)
 {
-	struct iommu_noiommu_extent right[MAX_EXTENTS];
+	struct get_pa_extent right[MAX_EXTENTS];
 	u64 covered;
 	u32 num, i;
 
@@ -1024,16 +1027,18 @@ static void check_extents(struct model *m,
 
 static void call_get_pa(struct model *m)
 {
-	static struct iommu_noiommu_extent got[MAX_EXTENTS];
-	struct iommu_ioas_noiommu_get_pa args = { .size = sizeof(args) }, out;
+	static struct get_pa_extent got[MAX_EXTENTS];
+	struct get_pa_args args = {}, out;
+	u32 size = fills_arrays ? sizeof(args) :
+				  offsetof(struct get_pa_args, extents_uptr);
 	int expected, ret;
 
 	args.ioas_id = some_ioas_id(m);
 	args.iova = some_mapped_iova(m, args.ioas_id);
 	args.length = one_in(&m->rng, 4) ? some_length(m) :
 					   1 + below(&m->rng, 3 * SZ_64K);
-	if (one_in(&m->rng, 2)) {
-		args.flags = IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS;
+	if (fills_arrays && one_in(&m->rng, 2)) {
+		args.flags = GET_PA_EXTENTS;
 		args.extents_uptr = (uintptr_t)got;
 		args.num_extents = 1 + below(&m->rng, MAX_EXTENTS);
 	}
@@ -1041,20 +1046,21 @@ static void call_get_pa(struct model *m)
 	spoil(m, &args.length);
 	spoil32(m, &args.flags);
 	spoil32(m, &args.__reserved);
-	spoil32(m, &args.__reserved2);
+	if (fills_arrays)
+		spoil32(m, &args.__reserved2);
 	if (one_in(&m->rng, 50))
 		args.num_extents = 0;
 	if (one_in(&m->rng, 50))
 		args.extents_uptr = 0;
 
-	if (!iommufd_call(m, IOMMU_IOAS_NOIOMMU_GET_PA, &args, &out,
-			  sizeof(args), &args.out_phys + 1, &ret))
+	if (!iommufd_call(m, IOMMU_IOAS_NOIOMMU_GET_PA, &args, &out, size,
+			  &args.out_phys + 1, &ret))
 		return;
 	expected = expect_get_pa(m, &args);
 	expect(m, "errno", ret, expected);
 	if (ret)
 		return;
-	if (args.flags & IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS)
+	if (args.flags & GET_PA_EXTENTS)
 		check_extents(m, &args, &out, got);
 	else
 		check_pa(m, &args, &out);
@@ -1447,6 +1453,7 @@ static void device_open(struct noiommu *n)
 {
 	n->iommufd = open("/dev/iommu", O_RDWR);
 	VFIO_ASSERT_GE(n->iommufd, 0);
+	fills_arrays = has_extents(n->iommufd);
 	bind_device(n);
 }
 
@@ -1573,13 +1580,13 @@ static void own_get_pa(struct worker *w)
 
 static void own_get_extents(struct worker *w)
 {
-	struct iommu_noiommu_extent extents[MAX_MAP_PAGES];
+	struct get_pa_extent extents[MAX_MAP_PAGES];
 	u32 num = MAX_MAP_PAGES, i;
 	u64 length = w->length, done = 0;
 
 	w->what = "GET_PA of extents";
-	expect_exactly(w, get_extents(shared.iommufd, shared.ioas, w->iova,
-				      &length, extents, &num), 0);
+	expect_exactly(w, get_each_extent(shared.iommufd, shared.ioas, w->iova,
+					  &length, extents, &num), 0);
 	expect_exactly(w, length, w->length);
 	for (i = 0; i != num; i++) {
 		expect_exactly(w, extents[i].phys, arena_pa(w->offset + done));

@@ -93,10 +93,8 @@ static void edu_init(struct vfio_pci_device *device)
 {
 	VFIO_ASSERT_GE(device->driver.region.size, sizeof(struct edu_state));
 
-	vfio_pci_config_writew(device, PCI_COMMAND,
-			       PCI_COMMAND_MEMORY |
-			       PCI_COMMAND_MASTER |
-			       PCI_COMMAND_INTX_DISABLE);
+	vfio_pci_cmd_set(device, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
+				 PCI_COMMAND_INTX_DISABLE);
 
 	edu_wait_idle(device);
 	edu_ack_irq(device);

@@ -313,10 +313,8 @@ static void nvme_init(struct vfio_pci_device *device)
 
 	VFIO_ASSERT_GE(driver->region.size, sizeof(*nvme));
 
-	vfio_pci_config_writew(device, PCI_COMMAND,
-			       PCI_COMMAND_MEMORY |
-			       PCI_COMMAND_MASTER |
-			       PCI_COMMAND_INTX_DISABLE);
+	vfio_pci_cmd_set(device, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
+				 PCI_COMMAND_INTX_DISABLE);
 
 	nvme_disable(device);
 	vfio_pci_msix_enable(device, NVME_MSIX_VECTOR, 1);
