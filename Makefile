@@ -6,7 +6,7 @@
 # The kernel's Makefiles must not take this make's flags for theirs.
 unexport MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 
-.PHONY: help check lint test test-pipeline bench boot tree refresh post port matrix clean distclean
+.PHONY: help check lint test test-pipeline bench boot tree refresh post port move matrix clean distclean
 .NOTPARALLEL:
 
 help:		## show this text
@@ -64,6 +64,10 @@ post:	## make the mails of a series with b4, for SERIES=; send nothing
 port:	## apply the series to another kernel, for BASE= or KDIR=; build, boot
 	@scripts/fetch/packages check port
 	@scripts/port.sh
+
+move:		## move the stack BASE= to another kernel, TO=
+	@scripts/fetch/packages port
+	@scripts/move.sh
 
 matrix:		## the parts of all this that can run side by side, as JSON
 	@scripts/matrix.py

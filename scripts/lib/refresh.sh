@@ -334,15 +334,17 @@ other_stacks()
 with_comments()
 {
 	awk '
+		# The number may have changed
+		function name(line) { sub(/[0-9]+-/, "", line); return line }
 		FILENAME == ARGV[1] {
 			if (/^[ \t]*(#|$)/)
 				comment[last] = comment[last] $0 "\n"
 			else
-				last = $0
+				last = name($0)
 			next
 		}
 		FNR == 1 { printf "%s", comment[""] }
-		{ print; printf "%s", comment[$0] }' "$1" "$2"
+		{ print; printf "%s", comment[name($0)] }' "$1" "$2"
 }
 
 # header NAME MAIL: one header field of a mail, folded lines included
@@ -443,7 +445,7 @@ put()
 # refresh_stack: make $OUT of the branches, and then the files of $OUT
 refresh_stack()
 {
-	local names own=() previous=base name
+	local names own=() previous=base name patch
 
 	mapfile -t names < <(all_series)
 	check_branches "${names[@]}"
@@ -458,6 +460,9 @@ refresh_stack()
 			format "$previous" "$name" "$name"
 			(cd "$OUT/patches" && find "$name" -name '*.patch' ! -name '0000-*' | sort) >> "$OUT/series"
 			follow "$name"
+			there_patches | sed -n "\\,^$name/,p" | while read -r patch; do
+				cp "$PATCHES/$patch" "$OUT/patches/$patch"
+			done
 		else
 			keep "$name" "$previous"
 		fi
