@@ -38,11 +38,11 @@ swap_pins()
 			# A block ends with an empty line, unless it is the last one
 			for (i = 1; i <= n; i++) {
 				k = i == a ? b : i == b ? a : i
-				kind = first[i]
-				sub(/[ \t].*/, "", kind)
+				word = first[i]
+				sub(/[^ \t]+$/, version[k], word)
 				text = rest[k]
 				sub(/\n*$/, "\n", text)
-				printf "%s\t%s\n%s%s", kind, version[k], text, i < n ? "\n" : ""
+				printf "%s\n%s%s", word, text, i < n ? "\n" : ""
 			}
 		}' "$PINS" > "$BUILD/pins"
 }

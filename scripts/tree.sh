@@ -139,7 +139,7 @@ show()
 conflict_hint()
 {
 	[[ $(stacks | wc -l) == 1 ]] ||
-		echo "; or $(make_target port), which shows the conflict, and with SAVE=1 writes a variant for this kernel"
+		echo "; or make port BASE=$BASE, which shows the conflict, and with SAVE=1 writes a variant for this kernel"
 }
 
 # update: apply the patches, then show the result

@@ -83,14 +83,17 @@ use_port()
 }
 
 # import SOURCE: an own repository, with the base as its branch. Blobs that
-# the tree of the stack has are borrowed: most are the same, and git am --3way looks for
-# those that a patch was made on.
+# the trees of the stacks have are borrowed: most are the same, and git am --3way looks
+# for those that a patch was made on.
 import()
 {
-	local new=$LINUX.tmp
+	local new=$LINUX.tmp base lenders=()
 
 	git init -q --template= -b base "$new" || return
-	borrow "$new" "$PIN_TREE" ${LENDER:+"$LENDER"} || return
+	for base in $(stacks); do
+		[[ ! -e $TOP/build/$base/linux ]] || lenders+=("$TOP/build/$base/linux")
+	done
+	borrow "$new" "${lenders[@]}" ${LENDER:+"$LENDER"} || return
 	if [[ $LENDER ]]; then
 		git -C "$new" update-ref refs/heads/base "$COMMIT" || return
 	else
@@ -149,7 +152,7 @@ variant_of()
 # save_conflict: make the user's resolution of it a variant of the patch
 save_conflict()
 {
-	local patch head port left original
+	local patch head left
 
 	read -r patch head < "$BUILD/conflict"
 	if am_stopped; then
@@ -163,17 +166,51 @@ save_conflict()
 	[[ $(git_am rev-parse 'HEAD^') == "$head" ]] ||
 		die "$AM has not one commit, for $patch, on top of what applied" "" \
 			"rm -r $AM, and make port again"
-	original=$(original_of "$patch")
-	port=$(variant_of "$patch" "$KERNEL_VERSION")
-	mkdir -p "${port%/*}"
-	git_am format-patch -1 --stdout --zero-commit --no-signature --no-notes \
-		--abbrev=12 --diff-algorithm=myers -M |
-		as_variant "$PATCHES/$original" > "$port.new"
-	mv "$port.new" "$port"
+	save_commit "$patch"
 	rm -rf "$BUILD/conflict" "$AM"
-	note "written: ${port#"$TOP/"}"
-	[[ $KERNEL_VERSION != "$BASE" ]] ||
-		sed -i "s,^$original\$,${port#"$PATCHES/"}," "$SERIES_FILE"
+}
+
+# save_commit PATCH: make the last commit a variant of it, or itself where it is at home
+save_commit()
+{
+	local original port
+
+	original=$(original_of "$1")
+	git_am format-patch -1 --stdout --zero-commit --no-signature --no-notes \
+		--abbrev=12 --diff-algorithm=myers -M > "$BUILD/resolved"
+	if [[ $KERNEL_VERSION == "$(home_of "${1%%/*}")" ]]; then
+		replace_original "$original"
+	else
+		port=$(variant_of "$original" "$KERNEL_VERSION")
+		mkdir -p "${port%/*}"
+		as_variant "$PATCHES/$original" < "$BUILD/resolved" > "$port.new"
+		mv "$port.new" "$port"
+		note "written: ${port#"$TOP/"}"
+		[[ $KERNEL_VERSION != "$BASE" ]] ||
+			sed -i "s,^$original\$,${port#"$PATCHES/"}," "$SERIES_FILE"
+	fi
+}
+
+# replace_original PATCH: it reads as the resolution from now on; what it was becomes a
+# variant for the other stacks that have it
+replace_original()
+{
+	local original=$PATCHES/$1 base variant
+
+	{
+		words_of "$original"
+		below_words "$(changelog_of "$original")" < "$BUILD/resolved"
+	} > "$BUILD/original"
+	for base in $(stacks); do
+		[[ $base != "$BASE" ]] && grep -qxF "$1" "$TOP/series/$base" || continue
+		variant=$(variant_of "$1" "$base")
+		mkdir -p "${variant%/*}"
+		as_variant "$BUILD/original" < <(without_changelog "$original") > "$variant"
+		sed -i "s,^$1\$,${variant#"$PATCHES/"}," "$TOP/series/$base"
+		note "written: ${variant#"$TOP/"}, as it was"
+	done
+	mv "$BUILD/original" "$original"
+	note "written: ${original#"$TOP/"}"
 }
 
 # check_variants: those for kernels that have no stack are of a patch that there is, or
@@ -244,7 +281,13 @@ apply_patch()
 	[[ $patch == "$original" ]] || ! attempt "$PATCHES/$original" --no-3way || return 0
 	WORD=fuzzy
 	if attempt "$mail" --3way; then
-		[[ $(git_am rev-parse HEAD) != "$head" ]] || WORD=there
+		if [[ $(git_am rev-parse HEAD) == "$head" ]]; then
+			WORD=there
+		elif [[ $SAVE && $KERNEL_VERSION == "$BASE" ]]; then
+			# A stack needs what applies plainly
+			WORD=ported
+			save_commit "$patch"
+		fi
 		return 0
 	fi
 	WORD=ported
@@ -293,7 +336,7 @@ show_conflict()
 # already, which another one may lack
 with_there()
 {
-	sed -nE 's/^# there: //p; /^[^#[:space:]]/p' "$SERIES_FILE"
+	sed -nE 's/^# there: //; /^[^#[:space:]]/p' "$SERIES_FILE"
 }
 
 # apply: all patches, a branch a series

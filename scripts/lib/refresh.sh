@@ -164,15 +164,6 @@ make_variant()
 	sed -i "s,^$original\$,$variant," "$OUT/series"
 }
 
-# without_changelog PATCH: one that has only what git makes below its "---"
-without_changelog()
-{
-	awk '
-		!section { section = /^---$/; print; next }
-		section == 1 && !(/^ .* \| +([0-9]+|Bin)/ || /^ [0-9]+ files? changed/ || /^diff --git /) { next }
-		{ section = 2; print }' "$1"
-}
-
 # carry_to HOME: apply its stack with what was changed. Fails when one of these became a
 # variant instead, and the rest is to be tried again.
 carry_to()

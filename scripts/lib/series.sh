@@ -267,6 +267,15 @@ as_variant()
 	below_words "$(changelog_of "$1")" "$(patch_id "$1")"
 }
 
+# without_changelog PATCH: one that has only what git makes below its "---"
+without_changelog()
+{
+	awk '
+		!section { section = /^---$/; print; next }
+		section == 1 && !(/^ .* \| +([0-9]+|Bin)/ || /^ [0-9]+ files? changed/ || /^diff --git /) { next }
+		{ section = 2; print }' "$1"
+}
+
 # patch_id PATCH: the same for as long as it changes the same
 patch_id()
 {
