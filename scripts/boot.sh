@@ -7,7 +7,7 @@
 . "$(dirname "$0")/lib/common.sh"
 . "$(dirname "$0")/build/common.sh"
 
-chosen=$("$TOP/scripts/run/table.py" --slow "${RUN:-*}")
+chosen=$("$TOP/scripts/run/table.py" --slow "${RUN:-*}") || exit
 read -r name arch flavour <<<"$chosen"
 
 SOURCE_TREE=$(source_tree)

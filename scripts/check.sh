@@ -12,13 +12,8 @@
 list=("$TOP/scripts/run/table.py")
 [[ ! ${ALL:-} ]] || list+=(--slow)
 [[ ! ${T:-} ]] || list+=(--tests "$T")
-case ${ARCH:-} in	# the kernel's own names do too
-'')		;;
-arm64)		list+=(--arch aarch64) ;;
-powerpc)	list+=(--arch 'ppc64*') ;;
-*)		list+=(--arch "$ARCH") ;;
-esac
-chosen=$("${list[@]}" "${RUN:-*}")
+[[ ! ${ARCH:-} ]] || list+=(--arch "$ARCH")
+chosen=$("${list[@]}" "${RUN:-*}") || exit
 
 mapfile -t names < <(awk '{ print $1 }' <<<"$chosen")
 mapfile -t arches < <(awk '!seen[$2]++ { print $2 }' <<<"$chosen")

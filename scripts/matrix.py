@@ -19,13 +19,14 @@ import shlex
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'run'))
+import common  # noqa: E402 pylint: disable=wrong-import-position
 import table  # noqa: E402 pylint: disable=wrong-import-position
 
 
 def cells():
 	"""One for each base and run"""
-	stacks = table.pins('stacks')
-	for base in [*stacks, *table.pins('ports')]:
+	stacks = common.pins('stacks')
+	for base in [*stacks, *common.pins('ports')]:
 		for run in table.read_table():
 			if run.slow and base not in stacks:
 				continue

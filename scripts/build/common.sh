@@ -3,23 +3,16 @@
 #
 # What the scripts that build from the kernel tree share; source lib/common.sh first.
 
-# arch_vars ARCH: what the kernel's Makefile, the toolchain and Debian call it,
-# and the file that QEMU boots
+# arch_vars ARCH: KARCH, KSELFTEST, TRIPLET, DEBIAN, SUITE and IMAGE of the table of
+# architectures, and the compiler's prefix
 arch_vars()
 {
-	IMAGE=vmlinux
-	case $1 in
-	x86_64)		KARCH=x86	TUPLE=x86_64-linux-gnu		DEBIAN=amd64 ;;
-	aarch64)	KARCH=arm64	TUPLE=aarch64-linux-gnu		DEBIAN=arm64
-			IMAGE=arch/arm64/boot/Image ;;
-	ppc64le)	KARCH=powerpc	TUPLE=powerpc64le-linux-gnu	DEBIAN=ppc64el ;;
-	# Big-endian. Debian has a compiler and a libc for it, but no packages: what is
-	# not in these is made from source, or left out.
-	ppc64)		KARCH=powerpc	TUPLE=powerpc64-linux-gnu	DEBIAN= ;;
-	*)		die "unknown architecture $1" ;;
-	esac
+	local section
+
+	section=$("$TOP/scripts/run/arches.py" "$1") || exit
+	eval "$section"
 	CROSS_COMPILE=
-	[[ $(uname -m) == "$1" ]] || CROSS_COMPILE=$TUPLE-
+	[[ $(uname -m) == "$1" ]] || CROSS_COMPILE=$TRIPLET-
 	export KARCH IMAGE CROSS_COMPILE
 	command -v "${CROSS_COMPILE}gcc" >/dev/null ||
 		die "no compiler for $1: ${CROSS_COMPILE}gcc is missing" "" \
@@ -35,11 +28,18 @@ busybox_path()
 		"$TOP/scripts/build/busybox" "$1" >&2
 		path=$BUILD/busybox/$1/busybox
 	elif [[ $(uname -m) != "$1" ]]; then
-		path=$("$TOP/scripts/fetch/deb" "busybox-static:$DEBIAN")/bin/busybox
+		path=$(debian_package busybox-static)
+		path=$(find "$path" -path '*/bin/busybox')
 	elif [[ ! -x $path ]] || ldd "$path" >/dev/null 2>&1; then
 		die "no static busybox for $1" "" "apt-get install busybox-static"
 	fi
 	echo "$path"
+}
+
+# debian_package PACKAGE: the folder of one of the architecture's; after arch_vars
+debian_package()
+{
+	"$TOP/scripts/fetch/deb" ${SUITE:+-s "$SUITE"} "$1:$DEBIAN"
 }
 
 # flavour_vars FLAVOUR: its architecture, branch if any and fragments, from the table

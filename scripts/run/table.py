@@ -6,41 +6,28 @@ The table of guest runs, runs.cfg (which documents its keys).
 As a program it lists them for the shell scripts, a line each: name,
 architecture, kernel flavour.
 
-	table.py [--slow] [--arch PATTERN] [--tests PATTERN] [PATTERN]
+	table.py [--slow] [--arch ARCH] [--tests PATTERN] [PATTERN]
 """
 
 import argparse
-import configparser
 import dataclasses
 import fnmatch
 import os
 import re
 import shlex
-import subprocess
-import sys
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import arches
+from common import READ_ERRORS, TOP, TableError, die, lines, read_sections
 
-
-def pins(*words):
-	"""What scripts/lib/pins says of kernels"""
-	reader = os.path.join(TOP, 'scripts', 'lib', 'pins')
-	result = subprocess.run([reader, *words], stdout=subprocess.PIPE, text=True,
-				check=False)
-	if result.returncode:
-		sys.exit(1)
-	return result.stdout.split()
-
-
-BASE = os.environ.get('BASE') or pins('stacks')[0]
-BUILD = os.environ.get('BUILD') or os.path.join(TOP, 'build', BASE)
 # The pipeline's own tests bring a table of their own.
 TABLE = os.environ.get('RUNS', os.path.join(TOP, 'scripts', 'conf', 'runs.cfg'))
+
+ARCHES = arches.read()
 
 DEFAULTS = {
 	'arch': 'x86_64',
 	'kernel': None,
-	'machine': 'q35',
+	'machine': '',
 	'cpu': '',
 	'cpus': '2',
 	'memory': '1G',
@@ -49,6 +36,8 @@ DEFAULTS = {
 	'disk-hashes': '0',
 	'icount': '',
 	'monitor': '',
+	'defaults': '',
+	'serial': '',
 	'append': '',
 	'setup': '',
 	'tests': None,
@@ -57,18 +46,6 @@ DEFAULTS = {
 	'timeout': '120',
 	'speed': 'quick',
 }
-
-
-class TableError(Exception):
-	"""The table says something that makes no sense."""
-
-
-def die(what, follow_up=None):
-	"""What went wrong and what to do next, then exit."""
-	print(f'error: {what}', file=sys.stderr)
-	if follow_up:
-		print(f' next: {follow_up}', file=sys.stderr)
-	sys.exit(1)
 
 
 @dataclasses.dataclass
@@ -100,9 +77,12 @@ class Run:
 		for key, value in values.items():
 			if value is None:
 				raise TableError(f'[{name}]: {key} is missing')
+		if values['arch'] not in ARCHES:
+			raise TableError(f'[{name}]: arch {values["arch"]}: scripts/conf/'
+					 'arches.cfg has no such section')
 		self.arch = values['arch']
 		self.kernel = values['kernel']
-		self.machine = values['machine']
+		self.machine = values['machine'] or ARCHES[self.arch].machine
 		self.cpu = values['cpu']
 		self.cpus = values['cpus']
 		self.memory = values['memory']
@@ -111,6 +91,8 @@ class Run:
 		self.disk_hashes = self._number('disk-hashes', values['disk-hashes'])
 		self.icount = values['icount']
 		self.monitor = values['monitor'] == 'yes'
+		self.defaults = values['defaults'] == 'yes'
+		self.serial = arches.arguments(values['serial'])
 		self.append = ' '.join(values['append'].split())
 		self.setup = lines(values['setup'])
 		self.timeout = self._number('timeout', values['timeout'])
@@ -166,40 +148,30 @@ class Run:
 		self.tests = left
 
 
-def lines(value):
-	"""The lines of a value that has one thing on each"""
-	return [line for line in value.splitlines() if line]
-
-
 def test_name(argv):
 	"""What a program with its arguments is called in results"""
 	name = re.sub('[^A-Za-z0-9_.,:/=@%+ -]+', '', ' '.join(argv))
 	return ' '.join(name[:100].split())
 
 
-def inherited(parser, name):
+def inherited(sections, name):
 	"""The keys of a section, on top of those of the run that it is like"""
-	keys = dict(parser[name])
+	keys = dict(sections[name])
 	like = keys.pop('like', None)
 	if not like:
 		return keys
-	if like not in parser or 'like' in parser[like]:
+	if like not in sections or 'like' in sections[like]:
 		raise TableError(f'[{name}]: like {like}: no such run, or one that '
 				 'is itself like another')
-	return {**parser[like], **keys}
+	return {**sections[like], **keys}
 
 
 def read_table():
 	"""All runs, in the order of the table"""
-	parser = configparser.ConfigParser(interpolation=None, delimiters=('=',),
-					   comment_prefixes=('#',),
-					   default_section='')
 	try:
-		with open(TABLE, encoding='utf-8') as table:
-			parser.read_file(table)
-		return [Run(name, inherited(parser, name))
-			for name in parser.sections()]
-	except (OSError, configparser.Error, TableError, ValueError) as error:
+		sections = read_sections(TABLE)
+		return [Run(name, inherited(sections, name)) for name in sections]
+	except READ_ERRORS as error:
 		die(f'{TABLE}: {error}')
 
 
@@ -226,14 +198,15 @@ def main():
 	"""List the runs that match"""
 	parser = argparse.ArgumentParser(description='list the runs of the table')
 	parser.add_argument('--slow', action='store_true', help='slow ones too')
-	parser.add_argument('--arch', help='of these architectures only')
+	parser.add_argument('--arch', help='of the architectures of that name only')
 	parser.add_argument('--tests', help='with programs that match this')
 	parser.add_argument('pattern', nargs='?', default='*')
 	args = parser.parse_args()
 
 	table = read_table()
+	of_arches = arches.called(args.arch) if args.arch else ARCHES
 	found = [run for run in table if fnmatch.fnmatchcase(run.name, args.pattern)
-		 and (not args.arch or fnmatch.fnmatchcase(run.arch, args.arch))]
+		 and run.arch in of_arches]
 	# A slow run is wanted when it is asked for, or when its name is.
 	found = [run for run in found
 		 if args.slow or not run.slow or run.name == args.pattern]

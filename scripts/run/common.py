@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the programs and modules of scripts/run share: where things are, and tables."""
+
+import configparser
+import os
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+class TableError(Exception):
+	"""A table says something that makes no sense."""
+
+
+def die(what, follow_up=None):
+	"""What went wrong and what to do next, then exit."""
+	print(f'error: {what}', file=sys.stderr)
+	if follow_up:
+		print(f' next: {follow_up}', file=sys.stderr)
+	sys.exit(1)
+
+
+def pins(*words):
+	"""What scripts/lib/pins says of kernels"""
+	reader = os.path.join(TOP, 'scripts', 'lib', 'pins')
+	result = subprocess.run([reader, *words], stdout=subprocess.PIPE, text=True,
+				check=False)
+	if result.returncode:
+		sys.exit(1)
+	return result.stdout.split()
+
+
+# The stack of patches, and what is made of it
+BASE = os.environ.get('BASE') or pins('stacks')[0]
+BUILD = os.environ.get('BUILD') or os.path.join(TOP, 'build', BASE)
+
+
+def read_sections(path):
+	"""The sections of a table: a dictionary of keys for each, in their order"""
+	parser = configparser.ConfigParser(interpolation=None, delimiters=('=',),
+					   comment_prefixes=('#',), default_section='')
+	with open(path, encoding='utf-8') as file:
+		parser.read_file(file)
+	return {name: dict(parser[name]) for name in parser.sections()}
+
+
+# What reading a table may raise
+READ_ERRORS = (OSError, configparser.Error, TableError, ValueError)
+
+
+def lines(value):
+	"""The lines of a value that has one thing on each"""
+	return [line for line in value.splitlines() if line]
+
+
+def read_text(path):
+	"""The lines of a log; none if there is no such file"""
+	try:
+		with open(path, encoding='utf-8', errors='replace') as file:
+			return file.read().replace('\r', '').split('\n')
+	except FileNotFoundError:
+		return []
