@@ -29,19 +29,27 @@ struct test {
 	unsigned int limit;
 };
 
+/* util.c, which needs none of the others */
+
 /* Where results go: a channel that the kernel does not write to. */
 extern FILE *ktap;
 
+void __noreturn power_off(void);
 /* Nothing can run, say why on both channels: does not return */
 void __noreturn __printf(1, 2) bail_out(const char *fmt, ...);
 
 char *xstrdup(const char *s);
-void add_arg(struct test *test, const char *arg);
 int write_file(const char *path, const char *value);
 int read_file(const char *path, char *buf, size_t size);
 
+/* pci.c */
 void bind_device(const char *name, const char *id);
+
+/* test.c */
+void add_arg(struct test *test, const char *arg);
 void run_test(struct test *test, unsigned int number);
+
+/* filter.c, which needs test.c; init.c needs them all, and none needs it */
 bool filter_test(struct test *test, const char *pattern);
 
 #endif /* GUEST_H */

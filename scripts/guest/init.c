@@ -23,12 +23,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -39,86 +37,9 @@
 #define INSTRUCTIONS	"/run"
 #define MAX_TESTS	256
 
-FILE *ktap;
-
 static struct test tests[MAX_TESTS];
 static unsigned int nr_tests;
 static bool want_shell;
-
-static void __noreturn power_off(void)
-{
-	fflush(NULL);
-	/* The host reads what is still on its way through the terminals. */
-	if (ktap)
-		tcdrain(fileno(ktap));
-	tcdrain(STDOUT_FILENO);
-	reboot(RB_POWER_OFF);
-	/* Without a way to power off: the host starts QEMU with -no-reboot. */
-	reboot(RB_AUTOBOOT);
-	exit(1);
-}
-
-void bail_out(const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	printf("init: ");
-	vprintf(fmt, args);
-	printf("\n");
-	va_end(args);
-
-	if (ktap) {
-		va_start(args, fmt);
-		fprintf(ktap, "Bail out! ");
-		vfprintf(ktap, fmt, args);
-		fprintf(ktap, "\n");
-		va_end(args);
-	}
-	power_off();
-}
-
-char *xstrdup(const char *s)
-{
-	char *copy = strdup(s);
-
-	if (!copy)
-		bail_out("out of memory");
-	return copy;
-}
-
-int write_file(const char *path, const char *value)
-{
-	ssize_t len = strlen(value);
-	ssize_t ret;
-	int fd;
-
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, value, len);
-	ret = ret == len ? 0 : -(errno ?: EIO);
-	close(fd);
-	return ret;
-}
-
-/* Read a one-line file, without its newline */
-int read_file(const char *path, char *buf, size_t size)
-{
-	ssize_t len;
-	int fd;
-
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	len = read(fd, buf, size - 1);
-	close(fd);
-	if (len < 0)
-		return -errno;
-	buf[len] = '\0';
-	buf[strcspn(buf, "\n")] = '\0';
-	return 0;
-}
 
 static void do_mount(const char *type, const char *where, const char *options)
 {
@@ -185,13 +106,6 @@ static void load_modules(void)
 		return;
 	run_command("depmod && cd /lib/modules/$(uname -r) &&"
 		    " for module in *.ko; do modprobe ${module%.ko} || exit; done");
-}
-
-void add_arg(struct test *test, const char *arg)
-{
-	if (test->argc == MAX_ARGS)
-		bail_out("%s: more than %d arguments", test->name, MAX_ARGS);
-	test->argv[test->argc++] = xstrdup(arg);
 }
 
 /* An argument that is $NAME stands for the address of the device NAME */

@@ -46,6 +46,13 @@ struct output {
 	bool tap;
 };
 
+void add_arg(struct test *test, const char *arg)
+{
+	if (test->argc == MAX_ARGS)
+		bail_out("%s: more than %d arguments", test->name, MAX_ARGS);
+	test->argv[test->argc++] = xstrdup(arg);
+}
+
 static bool starts(const char *line, const char *prefix)
 {
 	return !strncmp(line, prefix, strlen(prefix));

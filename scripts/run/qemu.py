@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""QEMU's command line for a run"""
+
+import os
+import shutil
+import subprocess
+
+import arches
+import common
+
+# The scratch disk's image, in the run's folder
+DISK = 'disk.img'
+
+
+def command(run, directory, initrd, shell):
+	"""QEMU and all its arguments"""
+	arch = arches.find(run.arch)
+	kernel = os.path.join(common.BUILD, 'kernel', run.kernel, arch.image)
+	if not shutil.which(arch.qemu):
+		common.die(f'{arch.qemu} is not installed', f'scripts/fetch/packages {run.arch}')
+	if not os.path.exists(kernel):
+		common.die(f'no kernel {kernel}', f'scripts/build/kernel {run.kernel}')
+
+	# TCG works everywhere; a /dev/kvm that opens may still hang the guest.
+	accel = os.environ.get('ACCEL') or 'tcg'
+	cpu = run.cpu or (arch.cpu if accel == 'tcg' else 'host')
+	line = [arch.qemu, '-name', run.name, '-accel', accel,
+		   '-machine', run.machine, '-cpu', cpu,
+		   '-smp', run.cpus, '-m', run.memory,
+		   '-no-user-config', '-no-reboot',
+		   '-display', 'none', '-monitor', 'none']
+	line += ['-nic', 'none'] if run.defaults else ['-nodefaults']
+	if shell:
+		line += ['-serial', 'mon:stdio']
+	else:
+		line += ['-serial', 'file:console.log',
+			    *(run.serial or arch.serial_arguments())]
+	if run.icount:
+		# What counts instructions must not see the host's time of day
+		line += ['-icount', f'shift={run.icount}',
+			    '-rtc', 'base=2026-01-01,clock=vm']
+	if run.disk:
+		disk = os.path.join(directory, DISK)
+		subprocess.run(['truncate', '-s', run.disk, disk], check=True)
+		line += ['-drive', 'if=none,id=disk,format=raw,file=' + DISK]
+	for device in run.devices:
+		line += ['-device', device]
+	if run.monitor:
+		# QEMU's own monitor, through a socket, on the guest's next serial port
+		line += ['-chardev', 'socket,id=monitor,path=monitor,server=on,wait=off',
+			    '-mon', 'chardev=monitor,mode=readline',
+			    '-chardev', 'socket,id=to-monitor,path=monitor',
+			    '-serial', 'chardev:to-monitor']
+	append = f'{arch.append} panic=-1 rdinit=/init {run.append}'
+	append += ' ' + os.environ.get('APPEND', '')
+	return line + ['-kernel', kernel, '-initrd', initrd, '-append', append]
