@@ -6,7 +6,7 @@
 # The kernel's Makefiles must not take this make's flags for theirs.
 unexport MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 
-.PHONY: help check lint test test-pipeline bench boot tree refresh post port move matrix clean distclean
+.PHONY: help check lint test test-pipeline bench boot tree refresh post port move runs matrix clean distclean
 .NOTPARALLEL:
 
 help:		## show this text
@@ -14,6 +14,7 @@ help:		## show this text
 	@echo
 	@echo "  T=PATTERN         the tests to run         RUN=PATTERN  the guest runs"
 	@echo "  ARCH=ARCH         the runs of one machine  ALL=1        the slow runs too"
+	@echo "  GROUP=NAME        the runs of a group"
 	@echo "  KERNEL=PATH       source of the kernel: a tree, a git tree or a tarball"
 	@echo "  JOBS=N            processors to use        ACCEL=NAME   QEMU's accelerator"
 	@echo "  APPEND=TEXT       to the guest kernel's command line, FUZZ_SEED=N for instance"
@@ -68,6 +69,9 @@ port:	## apply the series to another kernel, for BASE= or KDIR=; build, boot
 move:		## move the stack BASE= to another kernel, TO=
 	@scripts/fetch/packages port
 	@scripts/move.sh
+
+runs:		## list the guest runs, and what each is for; with T=PATTERN their tests
+	@scripts/runs.py
 
 matrix:		## the parts of all this that can run side by side, as JSON
 	@scripts/matrix.py

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """
 The parts of the whole that can run side by side, as JSON: a list of
-{name, base, arch, kernel, run, slow, command}. Each command is one that a user
+{name, base, arch, kernel, run, groups, slow, command}. Each command is one that a user
 can give at home as well.
 
 	matrix [--gitlab]
 
-All runs of the table on the pinned kernel, the quick ones on each kernel that
+All runs of each stack of patches, and the quick ones on each kernel that
 scripts/conf/pins lists for make port. --gitlab prints the same as a pipeline
 of GitLab CI.
 """
@@ -27,7 +27,8 @@ def cells():
 	"""One for each base and run"""
 	stacks = common.pins('stacks')
 	for base in [*stacks, *common.pins('ports')]:
-		for run in table.read_table():
+		stack = base if base in stacks else common.pins('stack-for', base)[0]
+		for run in table.read_table(stack):
 			if run.slow and base not in stacks:
 				continue
 			target = f'check BASE={base}' if base in stacks else f'port BASE={base}'
@@ -37,6 +38,7 @@ def cells():
 				'arch': run.arch,
 				'kernel': run.kernel,
 				'run': run.name,
+				'groups': run.groups,
 				'slow': run.slow,
 				'command': f'make {target} RUN={shlex.quote(run.name)}',
 			}

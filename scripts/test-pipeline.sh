@@ -41,7 +41,7 @@ AWK=(awk)
 [[ $(awk -W version 2>&1 </dev/null) != mawk* ]] || AWK+=(-W interactive)
 
 # What the user chose is not for the tests: each gives the scripts its own.
-unset ALL APPEND ARCH BASE FROM KDIR P ROW RUN SAVE SERIES T
+unset ALL APPEND ARCH BASE FROM GDB GROUP KDIR P ROW RUN SAVE SERIES T
 
 cd "$TOP/scripts/tests"
 names=("$@")

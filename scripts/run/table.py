@@ -3,10 +3,13 @@
 """
 The table of guest runs, runs.cfg (which documents its keys).
 
-As a program it lists them for the shell scripts, a line each: name,
-architecture, kernel flavour.
+As a program it lists those that are chosen for the shell scripts, a line each:
+name, architecture, kernel flavour.
 
-	table.py [--slow] [--arch ARCH] [--tests PATTERN] [PATTERN]
+	table.py [--slow] [--arch ARCH] [--group GROUP] [--tests PATTERN] [PATTERN]
+
+What the command line leaves open, RUN=, ARCH=, GROUP=, ALL= and T= in the environment
+choose.
 """
 
 import argparse
@@ -17,7 +20,7 @@ import re
 import shlex
 
 import arches
-from common import READ_ERRORS, TOP, TableError, die, lines, read_sections
+from common import BASE, READ_ERRORS, TOP, TableError, die, lines, pins, read_sections
 
 # The pipeline's own tests bring a table of their own.
 TABLE = os.environ.get('RUNS', os.path.join(TOP, 'scripts', 'conf', 'runs.cfg'))
@@ -25,6 +28,9 @@ TABLE = os.environ.get('RUNS', os.path.join(TOP, 'scripts', 'conf', 'runs.cfg'))
 ARCHES = arches.read()
 
 DEFAULTS = {
+	'for': '',
+	'groups': 'quick',
+	'stacks': '',
 	'arch': 'x86_64',
 	'kernel': None,
 	'machine': '',
@@ -44,7 +50,6 @@ DEFAULTS = {
 	'without': '',
 	'limit': '60',
 	'timeout': '120',
-	'speed': 'quick',
 }
 
 
@@ -72,7 +77,7 @@ class Run:
 		for key in keys:
 			if key not in DEFAULTS:
 				raise TableError(f'[{name}]: unknown key {key}; known are '
-						 + ', '.join(DEFAULTS))
+						 + ', '.join([*DEFAULTS, 'like']))
 		values = {**DEFAULTS, **keys}
 		for key, value in values.items():
 			if value is None:
@@ -80,6 +85,13 @@ class Run:
 		if values['arch'] not in ARCHES:
 			raise TableError(f'[{name}]: arch {values["arch"]}: scripts/conf/'
 					 'arches.cfg has no such section')
+		self.purpose = ' '.join(values['for'].split())
+		self.groups = values['groups'].split()
+		if ('quick' in self.groups) == ('slow' in self.groups):
+			raise TableError(f'[{name}]: groups {values["groups"]}: either '
+					 'quick or slow is among them')
+		self.slow = 'slow' in self.groups
+		self.stacks = values['stacks'].split()
 		self.arch = values['arch']
 		self.kernel = values['kernel']
 		self.machine = values['machine'] or ARCHES[self.arch].machine
@@ -96,14 +108,15 @@ class Run:
 		self.append = ' '.join(values['append'].split())
 		self.setup = lines(values['setup'])
 		self.timeout = self._number('timeout', values['timeout'])
-		self.slow = values['speed'] == 'slow'
-		if values['speed'] not in ('quick', 'slow'):
-			raise TableError(f'[{name}]: speed is quick or slow')
 		self.tests = []
 		self._parse_tests(lines(values['tests']),
 				  self._number('limit', values['limit']))
 		for row in lines(values['without']):
 			self._leave_out(row)
+
+	def is_on(self, base):
+		"""Does the stack of that kernel have it?"""
+		return not self.stacks or any(fits(base, version) for version in self.stacks)
 
 	def _number(self, key, value):
 		if not re.fullmatch('[0-9]+', value):
@@ -154,25 +167,59 @@ def test_name(argv):
 	return ' '.join(name[:100].split())
 
 
-def inherited(sections, name):
-	"""The keys of a section, on top of those of the run that it is like"""
+def fits(base, version):
+	"""Is the stack BASE of that kernel: 7.3.4 is of 7.3.4, of 7.3 and of 7"""
+	return f'{base}.'.startswith(f'{version}.')
+
+
+def own_keys(sections, name, base):
+	"""The keys of a section, and of those that change some of them for this stack"""
 	keys = dict(sections[name])
+	for section, changes in sorted(sections.items(), key=lambda item: len(item[0])):
+		run, _, version = section.partition(' @')
+		if version and run not in sections:
+			raise TableError(f'[{section}]: no run {run}')
+		if version and run == name and fits(base, version):
+			keys.update(changes)
+	return keys
+
+
+def all_keys(sections, name, base, seen=()):
+	"""The same, on top of the keys of the run that it is like"""
+	keys = own_keys(sections, name, base)
 	like = keys.pop('like', None)
 	if not like:
 		return keys
-	if like not in sections or 'like' in sections[like]:
-		raise TableError(f'[{name}]: like {like}: no such run, or one that '
-				 'is itself like another')
-	return {**sections[like], **keys}
+	seen = (*seen, name)
+	if like in seen:
+		raise TableError(f'[{name}]: like goes round in a circle: '
+				 + ', '.join([*seen, like]))
+	if like not in sections:
+		raise TableError(f'[{name}]: like {like}: no such run')
+	inherited = all_keys(sections, like, base, seen)
+	inherited.pop('for', None)
+	if 'tests' in keys:
+		inherited.pop('without', None)
+	return {**inherited, **keys}
 
 
-def read_table():
-	"""All runs, in the order of the table"""
+def read_table(base=BASE):
+	"""The runs of a stack, in the order of the table"""
 	try:
 		sections = read_sections(TABLE)
-		return [Run(name, inherited(sections, name)) for name in sections]
+		table = [Run(name, all_keys(sections, name, base))
+			 for name in sections if ' @' not in name]
 	except READ_ERRORS as error:
 		die(f'{TABLE}: {error}')
+	return [run for run in table if run.is_on(base)]
+
+
+def other_stack(pattern):
+	"""A stack that has a run which this one does not have; None if there is none"""
+	for base in pins('stacks'):
+		if any(fnmatch.fnmatchcase(run.name, pattern) for run in read_table(base)):
+			return base
+	return None
 
 
 def find_run(name):
@@ -194,34 +241,63 @@ def of_programs(table, pattern):
 		if any(test.is_program(pattern) for test in run.tests)]
 
 
-def main():
-	"""List the runs that match"""
-	parser = argparse.ArgumentParser(description='list the runs of the table')
-	parser.add_argument('--slow', action='store_true', help='slow ones too')
-	parser.add_argument('--arch', help='of the architectures of that name only')
-	parser.add_argument('--tests', help='with programs that match this')
-	parser.add_argument('pattern', nargs='?', default='*')
-	args = parser.parse_args()
+def of_group(table, group):
+	"""The runs of a group"""
+	groups = {word: None for run in table for word in run.groups}
+	if group not in groups:
+		die(f'GROUP={group}: no run is in such a group', f'one of: {" ".join(groups)}')
+	return [run for run in table if group in run.groups]
 
+
+def choose(args):
+	"""The runs that are asked for, one at least"""
 	table = read_table()
-	of_arches = arches.called(args.arch) if args.arch else ARCHES
-	found = [run for run in table if fnmatch.fnmatchcase(run.name, args.pattern)
-		 and run.arch in of_arches]
-	# A slow run is wanted when it is asked for, or when its name is.
-	found = [run for run in found
-		 if args.slow or not run.slow or run.name == args.pattern]
-	# Another architecture takes a compiler and a kernel of its own.
-	if not (args.arch or args.slow) and args.pattern == '*':
+	named = [run for run in table if fnmatch.fnmatchcase(run.name, args.pattern)]
+	if not named and (base := other_stack(args.pattern)):
+		die(f'RUN={args.pattern}: the stack of Linux {BASE} has no such run',
+		    f'that of {base} has: the same with BASE={base}')
+	found = of_group(table, args.group) if args.group else table
+	if args.arch:
+		names = arches.called(args.arch)
+		found = [run for run in found if run.arch in names]
+	elif not (args.group or args.slow) and args.pattern == '*':
+		# Another architecture takes a compiler and a kernel of its own.
 		found = [run for run in found if run.arch == DEFAULTS['arch']]
+	found = [run for run in found if run in named]
+	if not (args.group or args.slow):
+		# A slow run is wanted when its name is given.
+		found = [run for run in found if not run.slow or run.name == args.pattern]
 	if not found:
-		die(f'no run matches RUN={args.pattern}'
-		    + (f' ARCH={args.arch}' if args.arch else ''),
-		    'the runs are: ' + ', '.join(
-			run.name + (' (slow: ALL=1)' if run.slow else '')
-			for run in table))
+		asked = {'RUN': args.pattern, 'ARCH': args.arch, 'GROUP': args.group}
+		die('no run matches ' + ' '.join(f'{key}={word}' for key, word in asked.items() if word),
+		    'make runs tells of each; they are: ' + ', '.join(
+			    run.name + (' (slow: ALL=1)' if run.slow else '') for run in table))
 	if args.tests:
 		found = of_programs(found, args.tests) or found
-	for run in found:
+	return found
+
+
+def parse_arguments(description, slow=False):
+	"""What a command line and the environment ask for"""
+	def asked(name, default=None):
+		return os.environ.get(name) or default
+
+	parser = argparse.ArgumentParser(description=description)
+	parser.add_argument('--slow', action='store_true', default=slow or bool(asked('ALL')),
+			    help='slow ones too')
+	parser.add_argument('--arch', default=asked('ARCH'),
+			    help='of the architectures of that name only')
+	parser.add_argument('--group', default=asked('GROUP'), help='of that group')
+	parser.add_argument('--tests', default=asked('T'),
+			    help='with programs that match this')
+	parser.add_argument('pattern', nargs='?', default=asked('RUN', '*'),
+			    help='their names')
+	return parser.parse_args()
+
+
+def main():
+	"""List the runs that are chosen"""
+	for run in choose(parse_arguments('list the runs of the table')):
 		print(run.name, run.arch, run.kernel)
 
 

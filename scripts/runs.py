@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""
+List the guest runs of a stack: architecture, kernel, groups, what each is for.
+
+RUN=, ARCH= and GROUP= in the environment choose some of them, as for make check.
+T=PATTERN lists the programs of each that match, with the number of tests that pass
+('*': all); so does --tests PATTERN.
+"""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'run'))
+import common  # noqa: E402 pylint: disable=wrong-import-position
+import table  # noqa: E402 pylint: disable=wrong-import-position
+
+
+def rows(runs):
+	"""The columns of each"""
+	yield 'run', 'arch', 'kernel', 'groups', 'for'
+	for run in runs:
+		yield run.name, run.arch, run.kernel, ','.join(run.groups), run.purpose
+
+
+def print_tests(run, pattern):
+	"""The programs of a run that match"""
+	for test in run.tests:
+		if test.is_program(pattern):
+			print(f'    {test.passes:>4}  {test.name}')
+
+
+def main():
+	"""Print them all, or those that were asked for"""
+	args = table.parse_arguments('list the guest runs, and what each is for', slow=True)
+	runs = table.choose(args)
+	lines = list(rows(runs))
+	widths = [max(len(line[i]) for line in lines) for i in range(4)]
+	for line, run in zip(lines, [None, *runs]):
+		print('  '.join([word.ljust(width) for word, width in zip(line, widths)] + [line[4]]))
+		if run and args.tests:
+			print_tests(run, args.tests)
+	if args.tests and not table.of_programs(runs, args.tests):
+		common.die(f'T={args.tests}: no program of these runs is called so',
+			   "a subtest is known to its program only: make runs T='*' lists these")
+
+
+if __name__ == '__main__':
+	main()
