@@ -56,6 +56,19 @@ flavour_vars()
 	die "no kernel flavour $1" "" "scripts/conf/kernels names those that exist"
 }
 
+# fragment NAME [SUFFIX]: the file of a fragment of a configuration. NAME@7.3.config is
+# taken in place of NAME.config with the stacks of kernels 7.3.y.
+fragment()
+{
+	local version=$BASE path
+
+	while path=$TOP/scripts/conf/config/$1@$version.${2:-config} && [[ ! -e $path ]]; do
+		[[ $version == *.* ]] || { path=$TOP/scripts/conf/config/$1.${2:-config}; break; }
+		version=${version%.*}
+	done
+	echo "$path"
+}
+
 # wanted_config TREE FRAGMENT...: what tinyconfig asks for, and the fragments, of which
 # a later one is right; after arch_vars or with KARCH set
 wanted_config()

@@ -27,7 +27,7 @@ row()
 	[[ $CROSS != - ]] || CROSS=
 	FRAGMENTS=()
 	for fragment in $fragments; do
-		FRAGMENTS+=("$TOP/scripts/conf/config/$fragment.config")
+		FRAGMENTS+=("$(fragment "$fragment")")
 	done
 	command -v "${CROSS}gcc" >/dev/null ||
 		wrong "no compiler for $1: ${CROSS}gcc is missing" "apt-get install gcc-${CROSS%-}"
