@@ -3,29 +3,19 @@
 #
 # check - build what the guest runs need, boot them, report
 #
-# Environment: RUN=PATTERN and ARCH=ARCH choose runs of the table, ALL=1 takes
+# Environment: RUN=PATTERN, ARCH=ARCH and GROUP=NAME choose runs of the table, ALL=1 takes
 # the slow ones too, T=PATTERN chooses tests (see run/guest).
 
 . "$(dirname "$0")/lib/common.sh"
 . "$(dirname "$0")/build/common.sh"
 
-list=("$TOP/scripts/run/table.py")
-[[ ! ${ALL:-} ]] || list+=(--slow)
-[[ ! ${T:-} ]] || list+=(--tests "$T")
-[[ ! ${ARCH:-} ]] || list+=(--arch "$ARCH")
-chosen=$("${list[@]}" "${RUN:-*}") || exit
-
+chosen=$("$TOP/scripts/run/table.py") || exit
 mapfile -t names < <(awk '{ print $1 }' <<<"$chosen")
-mapfile -t arches < <(awk '!seen[$2]++ { print $2 }' <<<"$chosen")
 mapfile -t flavours < <(awk '!seen[$3]++ { print $3 }' <<<"$chosen")
 
-SOURCE_TREE=$(source_tree)
+SOURCE_TREE=${SOURCE_TREE:-$(source_tree)}
 export SOURCE_TREE T=${T:-}
-for arch in "${arches[@]}"; do
-	[[ $arch == "$(uname -m)" ]] || "$TOP/scripts/fetch/packages" "$arch"
-	"$TOP/scripts/build/selftests" "$arch"
-	"$TOP/scripts/build/initramfs" "$arch"
-done
+"$TOP/scripts/run/prepare" programs || exit
 for name in "${names[@]}"; do
 	rm -rf "$BUILD/runs/$name"
 done
