@@ -17,6 +17,7 @@ help:		## show this text
 	@echo "  GROUP=NAME        the runs of a group"
 	@echo "  KERNEL=PATH       source of the kernel: a tree, a git tree or a tarball"
 	@echo "  JOBS=N            processors to use        ACCEL=NAME   QEMU's accelerator"
+	@echo "  GDB=1             wait for a debugger, and say how to start it: check RUN=, boot"
 	@echo "  APPEND=TEXT       to the guest kernel's command line, FUZZ_SEED=N for instance"
 	@echo "  SERIES=NAME       the series to post       FROM='A Name <mail>'  who posts it"
 	@echo "  P=N               the patch of SERIES= to lint, T=PATTERN the checks,"

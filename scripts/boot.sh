@@ -3,6 +3,7 @@
 #
 # boot - a shell in the guest of a run (RUN=NAME, else the table's first one),
 # set up as for its tests. "exit" ends it, and so does Ctrl-A x.
+# GDB=1 is for a debugger (see run/guest).
 
 . "$(dirname "$0")/lib/common.sh"
 

@@ -4,7 +4,8 @@
 # check - build what the guest runs need, boot them, report
 #
 # Environment: RUN=PATTERN, ARCH=ARCH and GROUP=NAME choose runs of the table, ALL=1 takes
-# the slow ones too, T=PATTERN chooses tests (see run/guest).
+# the slow ones too, T=PATTERN chooses tests; GDB=1 is for a debugger (see
+# run/guest).
 
 . "$(dirname "$0")/lib/common.sh"
 . "$(dirname "$0")/build/common.sh"
@@ -12,6 +13,9 @@
 chosen=$("$TOP/scripts/run/table.py") || exit
 mapfile -t names < <(awk '{ print $1 }' <<<"$chosen")
 mapfile -t flavours < <(awk '!seen[$3]++ { print $3 }' <<<"$chosen")
+
+[[ ! ${GDB:-} ]] || ((${#names[@]} == 1)) ||
+	die "GDB=1 is for one run, these are ${#names[@]}: ${names[*]}" "" "RUN=<one of them> GDB=1"
 
 SOURCE_TREE=${SOURCE_TREE:-$(source_tree)}
 export SOURCE_TREE T=${T:-}

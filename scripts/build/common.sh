@@ -42,18 +42,21 @@ debian_package()
 	"$TOP/scripts/fetch/deb" ${SUITE:+-s "$SUITE"} "$1:$DEBIAN"
 }
 
-# flavour_vars FLAVOUR: its architecture, branch if any and fragments, from the table
+# flavour_vars FLAVOUR: its architecture, branch if any and fragments, from the table.
+# FLAVOUR.gdb is the same with what a debugger needs.
 flavour_vars()
 {
-	local name
+	local name wanted=${1%.gdb}
 
 	# shellcheck disable=SC2034	# for the caller
 	while read -r name ARCH FRAGMENTS; do
 		BRANCH=
 		[[ $FRAGMENTS != @* ]] || read -r BRANCH FRAGMENTS <<<"${FRAGMENTS#@}"
-		[[ $name != "$1" ]] || return 0
+		[[ $name == "$wanted" ]] || continue
+		[[ $wanted == "$1" ]] || FRAGMENTS+=" gdb"
+		return
 	done < <(grep -v '^#' "$TOP/scripts/conf/kernels")
-	die "no kernel flavour $1" "" "scripts/conf/kernels names those that exist"
+	die "no kernel flavour $wanted" "" "scripts/conf/kernels names those that exist"
 }
 
 # fragment NAME [SUFFIX]: the file of a fragment of a configuration. NAME@7.3.config is

@@ -37,6 +37,9 @@ def pins(*words):
 BASE = os.environ.get('BASE') or pins('stacks')[0]
 BUILD = os.environ.get('BUILD') or os.path.join(TOP, 'build', BASE)
 
+# For a debugger: kernels have debug information, guests wait for it and have no limit
+GDB = bool(os.environ.get('GDB'))
+
 
 def read_sections(path):
 	"""The sections of a table: a dictionary of keys for each, in their order"""

@@ -61,8 +61,8 @@ class Guest:
 		rest = b''
 		with open(os.path.join(self.dir, 'ktap.log'), 'wb') as log:
 			while True:
-				left = deadline - time.monotonic()
-				if left <= 0 or not select.select([channel], [], [], left)[0]:
+				left = None if common.GDB else max(deadline - time.monotonic(), 0)
+				if left == 0 or not select.select([channel], [], [], left)[0]:
 					self.hung = True
 					self.process.kill()
 					break

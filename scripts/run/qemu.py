@@ -2,6 +2,8 @@
 """QEMU's command line for a run"""
 
 import os
+import platform
+import shlex
 import shutil
 import subprocess
 
@@ -10,6 +12,8 @@ import common
 
 # The scratch disk's image, in the run's folder
 DISK = 'disk.img'
+# What gdb connects to, likewise
+GDB_SOCKET = 'gdb'
 
 
 def command(run, directory, initrd, shell):
@@ -25,20 +29,20 @@ def command(run, directory, initrd, shell):
 	accel = os.environ.get('ACCEL') or 'tcg'
 	cpu = run.cpu or (arch.cpu if accel == 'tcg' else 'host')
 	line = [arch.qemu, '-name', run.name, '-accel', accel,
-		   '-machine', run.machine, '-cpu', cpu,
-		   '-smp', run.cpus, '-m', run.memory,
-		   '-no-user-config', '-no-reboot',
-		   '-display', 'none', '-monitor', 'none']
+		'-machine', run.machine, '-cpu', cpu,
+		'-smp', run.cpus, '-m', run.memory,
+		'-no-user-config', '-no-reboot',
+		'-display', 'none', '-monitor', 'none']
 	line += ['-nic', 'none'] if run.defaults else ['-nodefaults']
 	if shell:
 		line += ['-serial', 'mon:stdio']
 	else:
 		line += ['-serial', 'file:console.log',
-			    *(run.serial or arch.serial_arguments())]
+			 *(run.serial or arch.serial_arguments())]
 	if run.icount:
 		# What counts instructions must not see the host's time of day
 		line += ['-icount', f'shift={run.icount}',
-			    '-rtc', 'base=2026-01-01,clock=vm']
+			 '-rtc', 'base=2026-01-01,clock=vm']
 	if run.disk:
 		disk = os.path.join(directory, DISK)
 		subprocess.run(['truncate', '-s', run.disk, disk], check=True)
@@ -48,9 +52,23 @@ def command(run, directory, initrd, shell):
 	if run.monitor:
 		# QEMU's own monitor, through a socket, on the guest's next serial port
 		line += ['-chardev', 'socket,id=monitor,path=monitor,server=on,wait=off',
-			    '-mon', 'chardev=monitor,mode=readline',
-			    '-chardev', 'socket,id=to-monitor,path=monitor',
-			    '-serial', 'chardev:to-monitor']
+			 '-mon', 'chardev=monitor,mode=readline',
+			 '-chardev', 'socket,id=to-monitor,path=monitor',
+			 '-serial', 'chardev:to-monitor']
+	if common.GDB:
+		line += ['-S', '-chardev', f'socket,id=gdb,path={GDB_SOCKET},server=on,wait=off',
+			 '-gdb', 'chardev:gdb']
 	append = f'{arch.append} panic=-1 rdinit=/init {run.append}'
 	append += ' ' + os.environ.get('APPEND', '')
 	return line + ['-kernel', kernel, '-initrd', initrd, '-append', append]
+
+
+def debugger(run, directory):
+	"""The command that debugs this guest from another terminal, in the project's folder"""
+	def path(*parts):
+		return shlex.quote(os.path.relpath(os.path.join(*parts), common.TOP))
+
+	gdb = 'gdb' if run.arch == platform.machine() else 'gdb-multiarch'
+	kernel = path(common.BUILD, 'kernel', run.kernel)
+	return (f"{gdb} -iex 'add-auto-load-safe-path {kernel}' {kernel}/vmlinux"
+		f" -ex 'target remote {path(directory, GDB_SOCKET)}'")

@@ -20,7 +20,7 @@ import re
 import shlex
 
 import arches
-from common import BASE, READ_ERRORS, TOP, TableError, die, lines, pins, read_sections
+from common import BASE, GDB, READ_ERRORS, TOP, TableError, die, lines, pins, read_sections
 
 # The pipeline's own tests bring a table of their own.
 TABLE = os.environ.get('RUNS', os.path.join(TOP, 'scripts', 'conf', 'runs.cfg'))
@@ -93,7 +93,7 @@ class Run:
 		self.slow = 'slow' in self.groups
 		self.stacks = values['stacks'].split()
 		self.arch = values['arch']
-		self.kernel = values['kernel']
+		self.kernel = values['kernel'] + ('.gdb' if GDB else '')
 		self.machine = values['machine'] or ARCHES[self.arch].machine
 		self.cpu = values['cpu']
 		self.cpus = values['cpus']
