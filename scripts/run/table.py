@@ -48,8 +48,8 @@ DEFAULTS = {
 	'setup': '',
 	'tests': None,
 	'without': '',
-	'limit': '60',
-	'timeout': '120',
+	'limit': '300',
+	'timeout': '600',
 }
 
 
