@@ -50,6 +50,7 @@ def gitlab():
 	for cell in cells():
 		pipeline[cell['name']] = {
 			'extends': '.job',
+			'variables': {'CACHE_OF': f'{cell["base"]}-{cell["kernel"]}'},
 			'script': [cell['command']],
 		}
 	return pipeline
