@@ -21,4 +21,5 @@ for base in $("$TOP/scripts/lib/pins" stacks); do
 	[[ -e $LINUX ]] || rm -rf "$BUILD"
 done
 rm -rf "$TOP/build/port"
+[[ ${1:-} != --all ]] || rm -rf "$TOP/build/cache"	# where the user's could not be used
 [[ ! -d $TOP/build ]] || rmdir --ignore-fail-on-non-empty "$TOP/build"

@@ -3,6 +3,14 @@
 #
 # What the scripts that build from the kernel tree share; source lib/common.sh first.
 
+# make and the shells that it starts take these for their own, and the kernel's
+# Makefiles quote no path.
+SPECIAL=$'[][&|#%\'"`$;<>(){}*?!^\\\\]'
+# shellcheck disable=SC2053	# a pattern
+[[ $TOP != *$SPECIAL* ]] ||
+	die "the path $TOP has a character that the kernel's build cannot take" "" \
+		"move this clone: make tree and make refresh work here, what builds does not"
+
 # arch_vars ARCH: KARCH, KSELFTEST, TRIPLET, DEBIAN, SUITE and IMAGE of the table of
 # architectures, and the compiler's prefix
 arch_vars()
@@ -22,8 +30,9 @@ arch_vars()
 # busybox_path ARCH: a static busybox for the guest; after arch_vars
 busybox_path()
 {
-	local path=/bin/busybox
+	local path
 
+	path=$(command -v busybox) || path=busybox
 	if [[ ! $DEBIAN ]]; then
 		"$TOP/scripts/build/busybox" "$1" >&2
 		path=$BUILD/busybox/$1/busybox
@@ -31,7 +40,7 @@ busybox_path()
 		path=$(debian_package busybox-static)
 		path=$(find "$path" -path '*/bin/busybox')
 	elif [[ ! -x $path ]] || ldd "$path" >/dev/null 2>&1; then
-		die "no static busybox for $1" "" "apt-get install busybox-static"
+		die "no static busybox for $1" "" "install it; Debian has it as busybox-static"
 	fi
 	echo "$path"
 }
@@ -171,7 +180,7 @@ copy_build()
 	# objtool has absolute paths, and all else depends on it. Not every architecture
 	# has one.
 	mkdir -p "$2.new/tools"
-	find "$2.new/tools" -name '*.cmd' -exec sed -i "s|$1/|$2/|g" {} +
+	find "$2.new/tools" -name '*.cmd' -exec sed -i -E "s|$(literal "$1")/|$(literal "$2")/|g" {} +
 	mv "$2.new" "$2"
 }
 

@@ -8,17 +8,17 @@ set -euo pipefail
 shopt -s inherit_errexit	# a failure inside $(...) counts too
 
 # The same words, sort order and modes everywhere, whatever the user's environment.
-unset CDPATH GREP_OPTIONS GREP_COLORS POSIXLY_CORRECT
+unset CDPATH GREP_OPTIONS GREP_COLORS POSIXLY_CORRECT TAR_OPTIONS XZ_OPT XZ_DEFAULTS
+# An "&" of a path is just that in ${text/pattern/$path}. Before 5.2 bash did not ask.
+shopt -u patsub_replacement 2>/dev/null || :
 umask 022
 export LC_ALL=C
 export HOME=${HOME:-~}
 
 TOP=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
-# shellcheck disable=SC2034	# these are for the scripts that source this
-{
-	CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/vfio-noiommu
-	JOBS=${JOBS:-$(nproc)}
-}
+# shellcheck source=SCRIPTDIR/help.sh
+. "$TOP/scripts/lib/help.sh"
+JOBS=${JOBS:-$(nproc)}
 
 # One clock for the whole pipeline: the first script starts it.
 export PIPELINE_START=${PIPELINE_START:-$EPOCHSECONDS}
@@ -108,6 +108,32 @@ need_space()
 		"" "free some space, or clone to a larger disk"
 }
 
+# use_cache: the user's cache folder, for downloads and compiled objects. Where the user
+# has none that serves, it is below build/.
+use_cache()
+{
+	local why
+
+	CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/vfio-noiommu
+	case $CACHE in
+	[!/]*)			why="is no absolute path" ;;
+	*[:[:space:]]*)		why="has a space or a colon" ;;
+	*)			! { mkdir -p "$CACHE" && [[ -w $CACHE ]]; } 2>/dev/null || return 0
+				why="cannot be written" ;;
+	esac
+	[[ -e $TOP/build/cache ]] || note "$CACHE $why: build/cache takes its place" >&2
+	CACHE=$TOP/build/cache
+	mkdir -p "$CACHE"
+	# Programs that are started want to write there too.
+	[[ -w $HOME ]] || HOME=$CACHE
+}
+
+# literal TEXT: a path as sed -E takes it for just that, in a pattern or as replacement
+literal()
+{
+	sed 's/[][\\.*^$+?(){}|,/&]/\\&/g' <<<"$1"
+}
+
 # use_stack BASE: work with the stack of patches for this kernel, series/BASE, and what
 # is made of it, below build/BASE if BUILD does not say otherwise
 # shellcheck disable=SC2034	# these are for the scripts that source this
@@ -122,4 +148,6 @@ use_stack()
 		"one of: $("$TOP/scripts/lib/pins" stacks | paste -sd' ')"
 }
 
+[[ $JOBS =~ ^[1-9][0-9]*$ ]] || die "JOBS=$JOBS is no number of processors"
+use_cache
 use_stack "${BASE:-$("$TOP/scripts/lib/pins" stacks | sed -n 1p)}"

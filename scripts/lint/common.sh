@@ -60,13 +60,13 @@ extract()
 	mkdir -p "$dir"
 	shift 2
 	list=$(kgit --literal-pathspecs ls-tree -r --name-only "$commit" -- "$@")
-	[[ ! $list ]] || xargs -rd '\n' git -C "$LINUX" archive "$commit" -- <<< "$list" | tar -x -C "$dir"
+	[[ ! $list ]] || xargs -rd '\n' git -C "$LINUX" archive "$commit" -- <<< "$list" | tar --no-unquote -x -C "$dir"
 }
 
 # without_numbers: reports in which a change elsewhere in the file shows not
 without_numbers()
 {
-	sed -E "s,$TREE/,,g; s,($WORK|$LINT)/[^ ]*/(before|after)/,,g; s/:[0-9]+(:[0-9]+)?//g; s/ line [0-9]+/ line/g" | sort
+	sed -E "s,$(literal "$TREE")/,,g; s,($(literal "$WORK")|$(literal "$LINT"))/[^ ]*/(before|after)/,,g; s/:[0-9]+(:[0-9]+)?//g; s/ line [0-9]+/ line/g" | sort
 }
 
 # new_reports BEFORE AFTER: the lines that only the latter has, numbers aside, or

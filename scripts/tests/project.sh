@@ -4,10 +4,16 @@
 # For the tests of the pipeline: TAP, and scratch projects that hold the real
 # scripts and a kernel of a few files. Nothing outside of $SCRATCH is written.
 
+unset CDPATH
+shopt -u patsub_replacement 2>/dev/null || :
 REPO=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
+. "$REPO/scripts/lib/help.sh"
 # The real tree, which lends its objects to scratch projects
 REAL_BASE=${BASE:-$("$REPO/scripts/lib/pins" stacks | sed -n 1p)}
+# shellcheck disable=SC2034	# for the tests
 REAL=$REPO/build/$REAL_BASE/linux
+# A kernel cannot be built in a path with a space, nor can make tree work there.
+[[ ${TMPDIR:-} != *[:[:space:]]* ]] || unset TMPDIR
 SCRATCH=$(mktemp -d)
 trap 'rm -rf "$SCRATCH"' EXIT
 chmod 755 "$SCRATCH"
@@ -76,6 +82,23 @@ finish()
 	exit $FAILED
 }
 
+# hide PATTERN...: from here on PATH has all that it had but programs of these names
+hide()
+{
+	local dirs dir pattern bin
+
+	bin=$(mktemp -d -p "$SCRATCH")
+	IFS=: read -ra dirs <<<"$PATH"
+	for dir in "${dirs[@]}"; do
+		# What an earlier folder has stays.
+		find "$dir/" -mindepth 1 -maxdepth 1 -exec ln -s -t "$bin" {} + 2>/dev/null || :
+	done
+	for pattern; do
+		find "$bin" -name "$pattern" -delete
+	done
+	PATH=$bin
+}
+
 # kernel DIR: the source of a kernel of a few files
 kernel()
 {
@@ -105,7 +128,7 @@ project()
 	fi
 	export APT_CONFIG=$SCRATCH/apt/conf
 	mkdir -p "$1"
-	cp -r "$REPO/scripts" "$REPO/Makefile" "$1"
+	cp -r "$REPO/scripts" "$REPO/Makefile" "$REPO/.gitattributes" "$1"
 	mkdir -p "$1/series"
 	: > "$1/series/9.9.9"
 	printf '%s\n' "stack 9.9.9" \
