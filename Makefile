@@ -64,11 +64,11 @@ post:	## make the mails of a series with b4, for SERIES=; send nothing
 	@scripts/post.sh
 
 port:	## apply the series to another kernel, for BASE= or KDIR=; build, boot
-	@scripts/fetch/packages check port
+	@scripts/fetch/packages check
 	@scripts/port.sh
 
 move:		## move the stack BASE= to another kernel, TO=
-	@scripts/fetch/packages port
+	@scripts/fetch/packages tree
 	@scripts/move.sh
 
 runs:		## list the guest runs, and what each is for; with T=PATTERN their tests

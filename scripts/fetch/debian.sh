@@ -4,6 +4,12 @@
 # The Debian archives that apt is configured with; source lib/common.sh first. No host
 # is named here: a mirror or a proxy that works for apt works for us.
 
+# has_apt: is this a system that gets its packages from such an archive
+has_apt()
+{
+	command -v apt-get >/dev/null && command -v dpkg >/dev/null
+}
+
 # archives: the roots of the Debian archives that apt knows. Its configuration
 # may list others too; which ones are Debian's only the downloaded lists tell,
 # so without lists each is tried. The hash decides in the end.
