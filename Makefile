@@ -35,12 +35,12 @@ lint: tree	## all checks of each patch that need no guest
 	@scripts/lint.sh
 
 test: tree	## lint but for builds, all of check, and the tests of the pipeline itself
-	@scripts/fetch/packages check post lint workflows
+	@scripts/fetch/packages check post lint workflows pipeline
 	@command -v npm > /dev/null || scripts/fetch/packages npm
 	@scripts/test.sh
 
 test-pipeline: tree	## the tests of the pipeline itself only
-	@scripts/fetch/packages check post lint workflows
+	@scripts/fetch/packages check post lint workflows pipeline
 	@command -v npm > /dev/null || scripts/fetch/packages npm
 	@scripts/test-pipeline.sh
 
