@@ -4,13 +4,16 @@
 # lint - all that can be said of the patches without running them: each check of
 # scripts/lint/checks, for each patch and each series
 #
-# Environment: P=N for one patch, of SERIES= (noiommu-cdev without it); P=SERIES/N
-# says both, and SERIES= alone takes all patches of that one. T=PATTERN chooses
-# checks, ROW=PATTERN configurations to build.
+# Environment: P=N for one patch of SERIES=; P=SERIES/N says both, and SERIES= alone takes
+# all patches of that one. T=PATTERN chooses checks, ROW=PATTERN configurations to build.
+#
+# A series is checked on its home, which is the newest stack that lists it. On another one
+# it is only applied, for those after it.
 
 . "${BASH_SOURCE[0]%/*}/lib/common.sh"
 . "${BASH_SOURCE[0]%/*}/lib/series.sh"
 . "${BASH_SOURCE[0]%/*}/lint/common.sh"
+. "${BASH_SOURCE[0]%/*}/lint/build.sh"
 
 P=${P:-}
 T=${T:-*}
@@ -25,33 +28,75 @@ TRACKS=(
 	'apply checkpatch kernel-doc sphinx maintainers tags overlays'
 )
 
+# home_of SERIES: the newest stack that lists it
+home_of()
+{
+	{ grep -l "^$1/" "$TOP/series"/* || :; } | sed 's,.*/,,' | sort -V | tail -n 1
+}
+
+# series_here: those of this stack that are at home on it
+series_here()
+{
+	local series
+
+	for series in $(listed_series); do
+		[[ $(home_of "$series") != "$BASE" ]] || echo "$series"
+	done
+}
+
 # units: all there is to check, a line each: KIND UNIT SERIES PARENT COMMIT PATCH
 units()
 {
-	local series parent base commit patch nr
+	local series parent base commit patch nr here
 
+	here=" $(series_here | paste -sd' ') "
 	parent=$(commit_of base)
 	for series in $(listed_series); do
 		base=$parent
-		nr=0
-		while read -r commit patch; do
-			echo "patch $series/$((++nr)) $series $parent $commit $PATCHES/$patch"
-			parent=$commit
-		done < <(kgit rev-list --reverse "$base..refs/pipeline/applied/$series" |
-			paste -d' ' - <(patches_of "$series"))
+		parent=$(commit_of "refs/pipeline/applied/$series")
+		[[ $here == *" $series "* ]] || continue
+		commits "$series" "$base"
 		echo "series $series/0 $series $base $parent $PATCHES/$series/0000-cover-letter.patch"
 	done
 	echo "all all $series $(commit_of base) $parent -"
 }
 
-# chosen: those that P= and SERIES= ask for
-chosen()
+# commits SERIES BASE: the units that are its patches
+commits()
 {
-	local unit=$P
+	local parent=$2 commit patch nr=0
 
-	[[ ! $P || $P == */* || $P == all ]] || unit=${SERIES:-noiommu-cdev}/$P
-	units | awk -v unit="$unit" -v series="$SERIES" '
-		unit != "" ? $2 == unit : series == "" || $1 != "all" && $3 == series'
+	while read -r commit patch; do
+		echo "patch $1/$((++nr)) $1 $parent $commit $PATCHES/$patch"
+		parent=$commit
+	done < <(kgit rev-list --reverse "$2..refs/pipeline/applied/$1" | paste -d' ' - <(patches_of "$1"))
+}
+
+# choose: of all units those that P= and SERIES= ask for
+choose()
+{
+	local series=$SERIES unit=$P here home list
+
+	here=$(series_here | paste -sd' ')
+	if [[ $P == */* ]]; then
+		[[ ${SERIES:-${P%/*}} == "${P%/*}" ]] || die "P=$P is not of SERIES=$SERIES" "" "leave one of them out"
+		series=${P%/*}
+	elif [[ $P && $P != all ]]; then
+		[[ $series || $here != *' '* ]] || die "P=$P: there is more than one series here" "" \
+			"make lint SERIES=NAME P=$P, NAME is one of: $here"
+		series=${series:-$here}
+		unit=$series/$P
+	fi
+	if [[ $series && " $here " != *" $series "* ]]; then
+		home=$(home_of "$series")
+		[[ $home ]] || die "there is no series $series" "" "one of: $here"
+		die "the series $series is checked on its home, Linux $home" "" "make lint SERIES=$series BASE=$home"
+	fi
+	units | awk -v unit="$unit" -v series="$series" '
+		unit != "" ? $2 == unit : series == "" || $1 != "all" && $3 == series' > "$LINT/units.new"
+	[[ -s $LINT/units.new ]] || die "there is no such patch: P=$P" "" \
+		"all, or one of: $(units | awk -v series="$series" '$1 != "all" && $3 == series { print $2 }' | paste -sd' ')"
+	mv "$LINT/units.new" "$LINT/units"
 }
 
 # run_check NAME: for the unit in the environment. Its line in the results has
@@ -105,7 +150,7 @@ show_unit()
 			n = split(checks, check, " ")
 			line = sprintf("%-20s", unit)
 			for (i = 1; i <= n; i++) {
-				# A check that left nothing did not come to its end.
+				# A check that left nothing did not finish.
 				cell = check[i] in result ? result[check[i]] : "FAIL"
 				line = line sprintf(" %-" length(check[i]) "s", cell)
 			}
@@ -158,16 +203,16 @@ for check in "${all[@]}"; do
 	[[ $check != $T ]] || CHECKS+=("$check")
 done
 ((${#CHECKS[@]})) || die "no check matches T=$T" "" "one of: ${TRACKS[*]}"
+[[ $(rows '*') ]] || die "no configuration matches ROW=$ROW" "" "one of: $(ROW='*' rows '*' | paste -sd' ')"
 mkdir -p "$LINT/log"
 lock "$LINT/lock" "another lint in this clone"
 [[ $(kgit rev-parse -q --verify refs/pipeline/patches) == "$(manifest | kgit hash-object --stdin)" ]] ||
 	die "patches/ or series has changed since make tree applied it" "" "make tree"
 keep_work moved_branches "$TREE_NAME has commits that are not in patches/" "make refresh: the patches are what is checked"
 
-list=$(chosen)
-[[ $list ]] || die "there is no such patch: P=$P SERIES=$SERIES" "" "one of: $(units | awk '{ print $2 }' | paste -sd' ')"
+choose
+list=$(<"$LINT/units")
 rm -f "$LINT/log"/*.log
-echo "$list" > "$LINT/units"
 : > "$RESULTS"
 step "checking $(grep -c ^patch <<< "$list" || :) patches: ${CHECKS[*]}"
 pids=()
@@ -187,7 +232,7 @@ show_sums
 step "checked"
 
 missing=$((${#CHECKS[@]} * $(wc -l <<< "$list") - $(wc -l < "$RESULTS")))
-((missing == 0)) || echo "$missing checks came to no end"
+((missing == 0)) || echo "$missing checks did not finish"
 failed=$(($(number FAIL) + missing))
 echo "$(number ok) passed, $failed failed, 0 skipped"
 ((failed == 0)) || exit 1

@@ -1,89 +1,63 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What the checks that build share; source common.sh and build/common.sh first. A work tree
-# of their own is moved from patch to patch.
+# What the checks that build share; source build/common.sh and lint/common.sh first.
+#
+# A configuration of scripts/conf/lint has a folder, $LINT/o/NAME, which moves from
+# commit to commit: kbuild makes what a commit affects. A folder has
+#
+#   configured	what its .config was made from
+#   log		what make said last
+#   reports	what the compiler and sparse say of each object: OBJECT, cc or sparse, TEXT
+#   state	the commit that all this is of, and how it was built. A folder without it
+#		was left in the middle of a build, and begins again.
 
-TABLE=$TOP/scripts/conf/lint
-# Files that say what is made of a kernel, and how; with which configuration; of other
-# things
-KBUILD_FILES='(^|/)(Makefile|Kbuild)[^/]*$|^scripts/'
-KCONFIG_FILES='(^|/)Kconfig[^/]*$|^scripts/'
-OTHER_FILES='^(tools/testing|samples|Documentation)/'
+# sources FROM TO: the files in which these commits differ, of those that a kernel is
+# built from
+sources()
+{
+	kgit diff --no-renames --name-only "$1" "$2" -- '*.[chS]' '*Kconfig*' '*Makefile*' '*Kbuild*' \
+		':!tools' ':!samples' ':!Documentation'
+}
 
+# rows WHEN: the names of the configurations that ROW= chooses, and their column "when"
+# says so: a pattern
 rows()
 {
-	grep -Ev '^(#|$)' "$TABLE"
+	local name when
+
+	while read -r name _ _ when _; do
+		# shellcheck disable=SC2053	# both are patterns
+		[[ $name != ${ROW:-*} || $when != $1 ]] || echo "$name"
+	done < <(grep -Ev '^(#|$|when\s)' "$TOP/scripts/conf/lint")
 }
 
-# row NAME: a line of the table, as variables
+# row NAME: its line of the table, as variables
 row()
 {
-	local line fragment
+	local word sparse
 
-	line=$(rows | awk -v name="$1" '$1 == name')
-	[[ $line ]] || wrong "scripts/conf/lint has no configuration $1"
-	read -r _ KARCH CROSS WHEN fragments <<<"$line"
-	[[ $CROSS != - ]] || CROSS=
-	FRAGMENTS=()
-	for fragment in $fragments; do
-		FRAGMENTS+=("$(fragment "$fragment")")
+	read -r NAME KARCH CROSS _ sparse words < <(grep -E "^$1\s" "$TOP/scripts/conf/lint")
+	OUT=$LINT/o/$NAME
+	CROSS=${CROSS#-}
+	CHECKER=()
+	[[ $sparse == - ]] || CHECKER=(C=1 "CHECK=$SPARSE")
+	FRAGMENTS=() OPTIONS=()
+	for word in $words; do
+		case $word in
+		*=*)	OPTIONS+=("CONFIG_$word") ;;
+		*)	FRAGMENTS+=("$(fragment "$word")") ;;
+		esac
 	done
-	command -v "${CROSS}gcc" >/dev/null ||
-		wrong "no compiler for $1: ${CROSS}gcc is missing" "apt-get install gcc-${CROSS%-}"
-	[[ $WHEN == sparse || $WHEN == "$SERIES" ]] || export SPARSE=
 }
 
-# kbuild OUT ARG...
-kbuild()
+# need_compiler: for the row
+need_compiler()
 {
-	make -C "$TREE" O="$1" ARCH="$KARCH" CROSS_COMPILE="$CROSS" --no-print-directory \
-		CC="ccache ${CROSS}gcc" HOSTCC="ccache gcc" "${@:2}" </dev/null
+	need_tool "${CROSS}gcc" "gcc${CROSS:+-${CROSS%-}}"
 }
 
-# some_of CHANGED PATTERN: are there such files of a kernel among these?
-some_of()
-{
-	awk -v wanted="$2" -v other="$OTHER_FILES" '
-		$0 ~ wanted && $0 !~ other { found = 1 }
-		END { exit !found }' <<<"$1"
-}
-
-# other_objects CHANGED: can a change of these files make other objects, or with another
-# command? A configuration that comes out differently can as well.
-other_objects()
-{
-	some_of "$1" "$KBUILD_FILES"
-}
-
-# other_config CHANGED: can a configuration come out differently?
-other_config()
-{
-	some_of "$1" "$KCONFIG_FILES"
-}
-
-# configure OUT CHANGED: as tinyconfig does it, with the fragments of the row, unless
-# that was done and a change of these files has nothing to do with it. What must come
-# out is what all is about.
-configure()
-{
-	local out=$1 symbol
-
-	mkdir -p "$out"
-	wanted_config "$TREE" "${FRAGMENTS[@]}" >"$out/wanted.new"
-	! cmp -s "$out/wanted.new" "$out/wanted.config" || other_config "$2" || return 0
-	rm -f "$out/wanted.config"
-	kbuild "$out" -s KCONFIG_ALLCONFIG="$out/wanted.new" allnoconfig || return
-	for symbol in IOMMUFD VFIO IOMMU_SUPPORT; do
-		grep -q "^CONFIG_$symbol=[ym]" "$out/.config" || {
-			echo "error: $symbol does not come out"
-			return 1
-		}
-	done
-	mv "$out/wanted.new" "$out/wanted.config"
-}
-
-# checkout COMMIT: in the work tree of the checks
+# checkout COMMIT: in the work tree that these checks have for themselves
 checkout()
 {
 	[[ -e $TREE/.git ]] || {
@@ -95,89 +69,88 @@ checkout()
 		kgit -C "$TREE" checkout -q -f --detach "$1" || wrong "git checkout failed in $TREE"
 }
 
-# targets OUT CHANGED: what to build of a kernel for these files, and what it was
-# asked to build before. A folder below arch may be one that this configuration does
-# not enter, so all of arch is built when a file of it has changed.
-targets()
+# kbuild ARG...: in the folder of the row
+kbuild()
 {
-	{
-		printf '%s\n' drivers/iommu/ drivers/vfio/
-		cat "$1/targets" 2>/dev/null || :
-		grep '\.[chS]$' <<<"$2" | sed -nE "s,^(arch/$KARCH|drivers/[^/]*|virt|mm|kernel|lib)/.*,\\1/,p" || :
-	} | sort -u
+	make -C "$TREE" O="$OUT" ARCH="$KARCH" CROSS_COMPILE="$CROSS" --no-print-directory \
+		CC="ccache ${CROSS}gcc" HOSTCC="ccache gcc" -j"$JOBS" "$@" </dev/null
 }
 
-# concerns OUT CHANGED: can a change of these files change what is built there?
-concerns()
+# configure: as tinyconfig does it, with what the row asks for, unless that is done and
+# no Kconfig file has changed
+configure()
 {
-	[[ $2 ]] || return 1
-	other_objects "$2" || other_config "$2" || made_of "$1" "$2"
+	local key
+
+	wanted_config "$TREE" "${FRAGMENTS[@]}" <(printf '%s\n' "${OPTIONS[@]}") >"$OUT/wanted"
+	key=$(cat "$OUT/wanted" <(kgit -C "$TREE" ls-tree -r HEAD | grep -P '/Kconfig|\tscripts/kconfig/') | sha256sum)
+	[[ ! -e $OUT/configured || $(<"$OUT/configured") != "$key" ]] || return 0
+	kbuild -s KCONFIG_ALLCONFIG="$OUT/wanted" allnoconfig || return
+	grep -q '^CONFIG_VFIO=[ym]' "$OUT/.config" || {
+		echo "error: VFIO does not come out"
+		return 1
+	}
+	echo "$key" >"$OUT/configured"
 }
 
-# made_of OUT CHANGED: is an object made of one of these files?
-made_of()
+# begin: the folder of the row is about to change. What was left in the middle of a build
+# would be silent about what it has built. A new folder is a copy of another one for the
+# same machine: kbuild makes what is different, and not its own programs again.
+begin()
 {
-	grep -qxFf "$1/sources" <<<"$2"
+	local other
+
+	if [[ ! -e $OUT/state ]]; then
+		rm -rf "$OUT"
+		other=$(alike)
+		[[ ! $other ]] || copy_build "$LINT/o/$other" "$OUT"
+	fi
+	mkdir -p "$OUT"
+	rm -f "$OUT/state"
 }
 
-# remember OUT: after make, what the compiler and sparse said of each object
+# alike: a row that has a folder to begin with. Where sparse looks at what is made, all
+# is to be made.
+alike()
+{
+	((!${#CHECKER[@]})) || return 0
+	awk -v arch="$KARCH" -v cross="${CROSS:--}" '$2 == arch && $3 == cross { print $1 }' "$TOP/scripts/conf/lint" |
+		while read -r name; do
+			[[ ! -e $LINT/o/$name/state ]] || echo "$name"
+		done | sed -n 1p
+}
+
+# remember: the reports in the log take the place of what the same objects said before
 remember()
 {
-	local out=$1
-
-	awk -v tree="$TREE/" -v reports="$out/reports" '
-		BEGIN {
-			FS = "\t"
-			while ((getline line < reports) > 0) {
-				split(line, field, "\t")
-				old[field[1]] = old[field[1]] line "\n"
-			}
+	touch "$OUT/reports"
+	awk -v tree="$TREE/" '
+		BEGIN { FS = "\t" }
+		FILENAME ~ /reports$/ { before[NR] = $0; of[NR] = $1; next }
+		/^  [A-Z]+ +(\[M\] +)?[^ ]+$/ {
+			sparse = /^  CHECK /
+			sub(/.* /, "")
+			sub(tree, "")
+			sub(/^(\.\.\/)+linux\//, "")
+			sub(/\.[a-zA-Z]+$/, "")
+			made[object = $0]
 		}
-		/^  [A-Z]+[A-Z0-9_]* +(\[M\] +)?[^ ]+$/ {
-			object = $0
-			sub(/.* /, "", object)
-			kind = /^  CHECK / ? "sparse" : "cc"
-			sub(/^\.\.\/.*\/linux\//, "", object)
-			sub(tree, "", object)
-			sub(/\.[a-zA-Z]+$/, "", object)
-			made[object] = 1
-			next
-		}
-		/(warning|error|WARNING|ERROR): / && object != "" {
-			text = $0
-			gsub(tree, "", text)
-			gsub(/:[0-9]+(:[0-9]+)?:/, ":", text)
-			new[object] = new[object] object "\t" kind "\t" text "\n"
+		object && /(warning|error|WARNING|ERROR): / {
+			gsub(tree, "")
+			gsub(/:[0-9]+(:[0-9]+)?:/, ":")
+			print object "\t" (sparse ? "sparse" : "cc") "\t" $0
 		}
 		END {
-			for (object in old)
-				if (!(object in made))
-					printf "%s", old[object]
-			for (object in new)
-				printf "%s", new[object]
-		}' "$out/log" | sort >"$out/reports.new"
-	mv "$out/reports.new" "$out/reports"
-	sources "$out"
+			for (i in before)
+				if (!(of[i] in made))
+					print before[i]
+		}' "$OUT/reports" "$OUT/log" | sort >"$OUT/reports.new"
+	mv "$OUT/reports.new" "$OUT/reports"
 }
 
-# sources OUT: keep which files of the tree the objects are made of. What one was made
-# of before may be among them.
-sources()
-{
-	local out=$1 since=()
-
-	[[ ! -e $out/sources ]] || since=(-newer "$out/sources")
-	{
-		cat "$out/sources" 2>/dev/null || :
-		find "$out" -name '.*.o.cmd' "${since[@]}" -exec cat {} + |
-			sed -nE "s,^ +($TREE/|(\.\./)+linux/)([^ ]*).*,\3,p; s,^source_[^ ]* := ($TREE/|(\.\./)+linux/),,p"
-	} | sort -u >"$out/sources.new"
-	mv "$out/sources.new" "$out/sources"
-}
-
-# sparse: the path of one that the kernel takes. Debian's stable one may be too old:
+# find_sparse: the path of one that the kernel takes. Debian's stable one may be too old:
 # kbuild says so in one line, and then checks nothing.
-sparse()
+find_sparse()
 {
 	local built=$LINT/sparse/sparse dir path
 
