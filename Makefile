@@ -26,7 +26,7 @@ help:		## show this text
 	@echo "                    for make port any git tree of the kernel"
 	@echo "  BASE=VERSION      the kernel to port to    SAVE=1       keep what it came to"
 
-check: tree	## build, boot and test the series in QEMU
+check:	## build, boot and test the series in QEMU
 	@scripts/fetch/packages check
 	@scripts/check.sh
 
@@ -48,7 +48,7 @@ bench: tree	## measure the kernels with and without iova-extents, write the figu
 	@scripts/fetch/packages check bench
 	@scripts/bench.sh
 
-boot: tree	## a shell in the guest of a run, its devices bound to vfio-pci
+boot:	## a shell in the guest of a run, its devices bound to vfio-pci
 	@scripts/fetch/packages check
 	@scripts/boot.sh
 

@@ -5,10 +5,16 @@
 # set up as for its tests. "exit" ends it, and so does Ctrl-A x.
 # GDB=1 is for a debugger (see run/guest).
 
+GIVEN=${BASE:-}
 . "$(dirname "$0")/lib/common.sh"
 
+if [[ ! $GIVEN ]]; then
+	base=$(ALL=1 T='' "$TOP/scripts/run/table.py" --stack) || exit 1
+	take_stack "$base"
+fi
 chosen=$(ALL=1 T='' "$TOP/scripts/run/table.py") || exit
 read -r RUN _ <<<"$chosen"
+"$TOP/scripts/tree.sh"
 export RUN T=
 "$TOP/scripts/run/prepare" || exit
 step "boot $RUN; the tests are in PATH, 'exit' or Ctrl-A x ends it"

@@ -35,25 +35,6 @@ README=$TOP/README.md
 # shellcheck disable=SC2034	# for port.sh
 RETRY="make port BASE=$TARGET SAVE=1"
 
-# build_only: the kernels and the selftests of the chosen runs. Without all of
-# the series a kernel lacks symbols that its configuration asks for.
-build_only()
-{
-	local chosen arches flavours name list=("$TOP/scripts/run/table.py")
-
-	[[ ! ${ARCH:-} ]] || list+=(--arch "$ARCH")
-	[[ ! -e $BUILD/conflict ]] || export PARTIAL=1
-	chosen=$("${list[@]}" "${RUN:-*}")
-	mapfile -t arches < <(awk '!seen[$2]++ { print $2 }' <<< "$chosen")
-	mapfile -t flavours < <(awk '!seen[$3]++ { print $3 }' <<< "$chosen")
-	for name in "${arches[@]}"; do
-		"$TOP/scripts/build/selftests" "$name" || return
-	done
-	for name in "${flavours[@]}"; do
-		"$TOP/scripts/build/kernel" "$name" || return
-	done
-}
-
 # row: what the README's table says of this base
 row()
 {
@@ -100,11 +81,13 @@ show
 
 status=0
 if [[ -e $BUILD/conflict || $KDIR && ! ${RUN:-} ]]; then
-	build_only || status=1
+	# Without all of the patches a kernel lacks symbols that its configuration asks for
+	[[ ! -e $BUILD/conflict ]] || export PARTIAL=1
+	"$TOP/scripts/run/prepare" || status=1
 else
 	# Should it come to none, an older one must not speak for these patches.
 	rm -rf "$BUILD/report"
-	"$TOP/scripts/check.sh" || status=1
+	"$TOP/scripts/run/check" || status=1
 	if [[ -e $BUILD/report/report.json && ! $KDIR && ! ${RUN:-}${T:-}${ARCH:-}${ALL:-} ]]; then
 		[[ ! $SAVE ]] || save_row
 		row

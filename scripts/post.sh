@@ -199,7 +199,7 @@ home=$(home_of "$SERIES")
 [[ $home ]] || die "no stack has a series $SERIES" "" "list its patches in series/<base>"
 [[ ! $GIVEN || $GIVEN == "$home" ]] ||
 	die "$SERIES is posted from the kernel where it is at home, Linux $home" "" "make post SERIES=$SERIES"
-[[ $home == "$BASE" ]] || { unset BUILD; use_stack "$home"; }
+take_stack "$home"
 "$TOP/scripts/tree.sh"
 TAG=v$BASE
 DIR=$BUILD/post/$SERIES

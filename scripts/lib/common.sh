@@ -150,4 +150,12 @@ use_stack()
 
 [[ $JOBS =~ ^[1-9][0-9]*$ ]] || die "JOBS=$JOBS is no number of processors"
 use_cache
+# take_stack BASE: that one, if it is another
+take_stack()
+{
+	[[ $1 != "$BASE" ]] || return 0
+	unset BUILD
+	use_stack "$1"
+}
+
 use_stack "${BASE:-$("$TOP/scripts/lib/pins" stacks | sed -n 1p)}"

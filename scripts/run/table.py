@@ -114,10 +114,6 @@ class Run:
 		for row in lines(values['without']):
 			self._leave_out(row)
 
-	def is_on(self, base):
-		"""Does the stack of that kernel have it?"""
-		return not self.stacks or any(fits(base, version) for version in self.stacks)
-
 	def _number(self, key, value):
 		if not re.fullmatch('[0-9]+', value):
 			raise TableError(f'[{self.name}]: {key} {value}: not a number')
@@ -203,23 +199,23 @@ def all_keys(sections, name, base, seen=()):
 	return {**inherited, **keys}
 
 
+def is_on(keys, base):
+	"""Does the stack of that kernel have the run?"""
+	stacks = keys.get('stacks', '').split()
+	return not stacks or any(fits(base, version) for version in stacks)
+
+
 def read_table(base=BASE):
 	"""The runs of a stack, in the order of the table"""
 	try:
 		sections = read_sections(TABLE)
-		table = [Run(name, all_keys(sections, name, base))
-			 for name in sections if ' @' not in name]
+		keys = {name: all_keys(sections, name, base)
+			for name in sections if ' @' not in name}
+		table = [Run(name, values) for name, values in keys.items()
+			 if is_on(values, base)]
 	except READ_ERRORS as error:
 		die(f'{TABLE}: {error}')
-	return [run for run in table if run.is_on(base)]
-
-
-def other_stack(pattern):
-	"""A stack that has a run which this one does not have; None if there is none"""
-	for base in pins('stacks'):
-		if any(fnmatch.fnmatchcase(run.name, pattern) for run in read_table(base)):
-			return base
-	return None
+	return table
 
 
 def find_run(name):
@@ -241,37 +237,46 @@ def of_programs(table, pattern):
 		if any(test.is_program(pattern) for test in run.tests)]
 
 
-def of_group(table, group):
-	"""The runs of a group"""
-	groups = {word: None for run in table for word in run.groups}
-	if group not in groups:
-		die(f'GROUP={group}: no run is in such a group', f'one of: {" ".join(groups)}')
-	return [run for run in table if group in run.groups]
-
-
-def choose(args):
-	"""The runs that are asked for, one at least"""
-	table = read_table()
-	named = [run for run in table if fnmatch.fnmatchcase(run.name, args.pattern)]
-	if not named and (base := other_stack(args.pattern)):
-		die(f'RUN={args.pattern}: the stack of Linux {BASE} has no such run',
-		    f'that of {base} has: the same with BASE={base}')
-	found = of_group(table, args.group) if args.group else table
+def matching(args, table):
+	"""Those of a table that are asked for"""
+	found = [run for run in table if fnmatch.fnmatchcase(run.name, args.pattern)]
+	if args.group:
+		found = [run for run in found if args.group in run.groups]
 	if args.arch:
 		names = arches.called(args.arch)
 		found = [run for run in found if run.arch in names]
 	elif not (args.group or args.slow) and args.pattern == '*':
 		# Another architecture takes a compiler and a kernel of its own.
 		found = [run for run in found if run.arch == DEFAULTS['arch']]
-	found = [run for run in found if run in named]
 	if not (args.group or args.slow):
 		# A slow run is wanted when its name is given.
 		found = [run for run in found if not run.slow or run.name == args.pattern]
+	return found
+
+
+def stack_for(args):
+	"""The first stack that has runs which are asked for, this one before others"""
+	for base in [BASE, *pins('stacks')]:
+		if matching(args, read_table(base)):
+			return base
+	return BASE
+
+
+def choose(args):
+	"""The runs that are asked for, one at least"""
+	table = read_table()
+	found = matching(args, table)
 	if not found:
 		asked = {'RUN': args.pattern, 'ARCH': args.arch, 'GROUP': args.group}
-		die('no run matches ' + ' '.join(f'{key}={word}' for key, word in asked.items() if word),
+		asked = ' '.join(f'{key}={word}' for key, word in asked.items() if word)
+		if (base := stack_for(args)) != BASE:
+			die(f'{asked}: the stack of Linux {BASE} has no such run',
+			    f'that of {base} has: the same with BASE={base}')
+		groups = {word: None for run in table for word in run.groups}
+		die(f'no run matches {asked}',
 		    'make runs tells of each; they are: ' + ', '.join(
-			    run.name + (' (slow: ALL=1)' if run.slow else '') for run in table))
+			    run.name + (' (slow: ALL=1)' if run.slow else '') for run in table)
+		    + f'; the groups: {" ".join(groups)}')
 	if args.tests:
 		found = of_programs(found, args.tests) or found
 	return found
@@ -290,6 +295,8 @@ def parse_arguments(description, slow=False):
 	parser.add_argument('--group', default=asked('GROUP'), help='of that group')
 	parser.add_argument('--tests', default=asked('T'),
 			    help='with programs that match this')
+	parser.add_argument('--stack', action='store_true',
+			    help='print only which stack has such runs')
 	parser.add_argument('pattern', nargs='?', default=asked('RUN', '*'),
 			    help='their names')
 	return parser.parse_args()
@@ -297,7 +304,11 @@ def parse_arguments(description, slow=False):
 
 def main():
 	"""List the runs that are chosen"""
-	for run in choose(parse_arguments('list the runs of the table')):
+	args = parse_arguments('list the runs of the table')
+	if args.stack:
+		print(stack_for(args))
+		return
+	for run in choose(args):
 		print(run.name, run.arch, run.kernel)
 
 
