@@ -27,6 +27,7 @@ swap_pins()
 {
 	awk -v from="$FROM_BASE" -v to="$TO" '
 		# The blocks of the file: what stands before the first, then each with its lines
+		BEGIN { n = 0 }
 		/^(stack|port)[ \t]/ { n++; version[n] = $2; first[n] = $0; next }
 		{ rest[n] = rest[n] $0 "\n" }
 		END {
