@@ -9,10 +9,10 @@ As a program it prints the section of one as assignments for a shell: KARCH,
 KSELFTEST, TRIPLET, DEBIAN, SUITE and IMAGE.
 """
 
+import dataclasses
 import os
 import shlex
 import sys
-import typing
 
 import common
 
@@ -20,7 +20,8 @@ TABLE = os.path.join(common.TOP, 'scripts', 'conf', 'arches.cfg')
 SHELL_KEYS = ('karch', 'kselftest', 'triplet', 'debian', 'suite', 'image')
 
 
-class Arch(typing.NamedTuple):
+@dataclasses.dataclass
+class Arch:
 	"""A section of the table"""
 	name: str
 	karch: str
@@ -62,12 +63,13 @@ def read():
 
 def parse(name, keys):
 	"""One section"""
+	known = {field.name: field for field in dataclasses.fields(Arch) if field.name != 'name'}
 	for key in keys:
-		if key not in Arch._fields[1:]:
+		if key not in known:
 			raise common.TableError(f'[{name}]: unknown key {key}; known are '
-						+ ', '.join(Arch._fields[1:]))
-	for key in Arch._fields[1:]:
-		if key not in Arch._field_defaults and not keys.get(key):
+						+ ', '.join(known))
+	for key, field in known.items():
+		if field.default is dataclasses.MISSING and not keys.get(key):
 			raise common.TableError(f'[{name}]: {key} is missing')
 	return Arch(name, **{'kselftest': name, **keys})
 

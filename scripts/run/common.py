@@ -5,6 +5,7 @@ import configparser
 import os
 import subprocess
 import sys
+import typing
 
 sys.dont_write_bytecode = True
 
@@ -15,7 +16,7 @@ class TableError(Exception):
 	"""A table says something that makes no sense."""
 
 
-def die(what, follow_up=None):
+def die(what, follow_up=None) -> typing.NoReturn:
 	"""What went wrong and what to do next, then exit."""
 	print(f'error: {what}', file=sys.stderr)
 	if follow_up:
