@@ -6,41 +6,54 @@
 # The kernel's Makefiles must not take this make's flags for theirs.
 unexport MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 
-.PHONY: help check lint test test-pipeline bench boot tree refresh post port move runs matrix clean distclean
+.PHONY: help check runs boot lint test test-pipeline bench tree refresh post port move matrix clean distclean
 .NOTPARALLEL:
 
+# What is behind ## below: each target, and the variables that it takes.
 help:		## show this text
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
-	@echo
-	@echo "  T=PATTERN         the tests to run         RUN=PATTERN  the guest runs"
-	@echo "  ARCH=ARCH         the runs of one machine  ALL=1        the slow runs too"
-	@echo "  GROUP=NAME        the runs of a group"
-	@echo "  KERNEL=PATH       source of the kernel: a tree, a git tree or a tarball"
-	@echo "  JOBS=N            processors to use        ACCEL=NAME   QEMU's accelerator"
-	@echo "  GDB=1             wait for a debugger, and say how to start it: check RUN=, boot"
-	@echo "  APPEND=TEXT       to the guest kernel's command line, FUZZ_SEED=N for instance"
-	@echo "  SERIES=NAME       the series to post       FROM='A Name <mail>'  who posts it"
-	@echo "  P=N               the patch of SERIES= to lint, T=PATTERN the checks,"
-	@echo "  ROW=PATTERN       the configurations to build it in"
-	@echo "  KDIR=PATH         a clone of the kernel's own repository, to name a base-commit;"
-	@echo "                    for make port any git tree of the kernel"
-	@echo "  BASE=VERSION      the kernel to port to    SAVE=1       keep what it came to"
+	@sed -nE 's/^([a-z-]+):.*## /  make \1\t/p; s/^## ([^\t]+)\t+/      \1\t/p; s/^### /\n/p' \
+		Makefile | expand -t 24
 
-check:	## build, boot and test the series in QEMU
+check:		## build a stack of patches, boot it in QEMU, run the selftests
+## RUN=PATTERN	the guest runs; make runs lists them
+## T=PATTERN	the tests: a program, or FIXTURE.VARIANT.TEST
+## ARCH=ARCH	the runs of one architecture
+## GROUP=NAME	the runs of a group
+## ALL=1		the slow runs too
+## GDB=1		wait for a debugger, and say how to start it; with RUN=
+## ACCEL=NAME	QEMU's accelerator
+## APPEND=TEXT	to the guest kernel's command line, FUZZ_SEED=N for instance
 	@scripts/fetch/packages check
 	@scripts/check.sh
 
+runs:		## list the guest runs, and what each is for; with T=PATTERN their tests
+## RUN=, ARCH=, GROUP=	as for make check
+	@scripts/runs.py
+
+boot:		## a shell in the guest of a run, its devices bound to vfio-pci
+## RUN=NAME	the run
+## GDB=1		wait for a debugger, and say how to start it
+## ACCEL=, APPEND=	as for make check
+	@scripts/fetch/packages check
+	@scripts/boot.sh
+
 lint: tree	## all checks of each patch that need no guest
+## SERIES=NAME	the patches of one series
+## P=N		one patch of it
+## T=PATTERN	the checks
+## ROW=PATTERN	the configurations to build a patch in
+## KDIR=PATH	a clone of the kernel's own repository, which has the commits that Fixes: name
 	@scripts/fetch/packages check post lint
 	@scripts/lint.sh
 
-test: tree	## lint but for builds, all of check, and the tests of the pipeline itself
-	@scripts/fetch/packages check post lint workflows pipeline
+test:		## what CI runs: lint but for builds, check, and the tests of the pipeline
+	@scripts/fetch/packages check post lint style workflows
 	@command -v npm > /dev/null || scripts/fetch/packages npm
 	@scripts/test.sh
 
 test-pipeline: tree	## the tests of the pipeline itself only
-	@scripts/fetch/packages check post lint workflows pipeline
+## T=PATTERN	the tests: files of scripts/tests
+	@scripts/fetch/packages check post lint style workflows
 	@command -v npm > /dev/null || scripts/fetch/packages npm
 	@scripts/test-pipeline.sh
 
@@ -48,31 +61,34 @@ bench: tree	## measure the kernels with and without iova-extents, write the figu
 	@scripts/fetch/packages check bench
 	@scripts/bench.sh
 
-boot:	## a shell in the guest of a run, its devices bound to vfio-pci
-	@scripts/fetch/packages check
-	@scripts/boot.sh
-
-tree:		## make build/linux: the pinned kernel, a branch for each series
+tree:		## make build/BASE/linux: the kernel, a branch for each series
 	@scripts/fetch/packages tree
 	@scripts/tree.sh
 
-refresh:	## turn the branches of build/linux into patches and overlays
+refresh:	## turn the branches of build/BASE/linux into patches and overlays
 	@scripts/refresh.sh
 
-post:	## make the mails of a series with b4, for SERIES=; send nothing
+post:		## make the mails of a series with b4; send nothing
+## SERIES=NAME	the series
+## FROM=SENDER	who posts it: 'A Name <mail>'
+## KDIR=PATH	a clone of the kernel's own repository, to name a base-commit
 	@scripts/fetch/packages post
 	@scripts/post.sh
 
-port:	## apply the series to another kernel, for BASE= or KDIR=; build, boot
+port:		## apply the stack that fits to another kernel; build, boot
+## BASE=VERSION	a kernel that scripts/conf/pins lists, or a commit of KDIR=
+## KDIR=PATH	any git tree of the kernel
+## SAVE=1	keep what it came to: the resolution of a conflict, the README's row
+## RUN=, T=, ARCH=, ALL=	as for make check
 	@scripts/fetch/packages check
 	@scripts/port.sh
 
-move:		## move the stack BASE= to another kernel, TO=
+move:		## move a stack to another kernel
+## BASE=VERSION	the stack
+## TO=VERSION	a kernel that scripts/conf/pins lists
+## SAVE=1	keep the resolution of a conflict
 	@scripts/fetch/packages tree
 	@scripts/move.sh
-
-runs:		## list the guest runs, and what each is for; with T=PATTERN their tests
-	@scripts/runs.py
 
 matrix:		## the parts of all this that can run side by side, as JSON
 	@scripts/matrix.py
@@ -82,3 +98,8 @@ clean:		## remove what was built, but not the kernel trees
 
 distclean:	## remove build/, unless a kernel tree has work that is not in patches/
 	@scripts/clean.sh --all
+
+### Variables of more than one:
+## BASE=VERSION	the stack of patches: a kernel of series/; 7.1.3 without it
+## KERNEL=PATH	source of the kernel: a tree, a git tree or a tarball
+## JOBS=N	processors to use

@@ -58,7 +58,8 @@ def gitlab():
 
 def main():
 	"""Print what was asked for"""
-	parser = argparse.ArgumentParser(description='what can run side by side')
+	parser = argparse.ArgumentParser(description=__doc__,
+					 formatter_class=argparse.RawDescriptionHelpFormatter)
 	parser.add_argument('--gitlab', action='store_true',
 			    help='as a pipeline of GitLab CI')
 	args = parser.parse_args()

@@ -211,6 +211,9 @@ def write_mbox(out, paths):
 
 def main(argv):
 	"""Do what the first argument says."""
+	if argv[1:2] in (['-h'], ['--help']):
+		print(__doc__.strip())
+		return
 	commands = {
 		'list': lambda: print(*load(), sep='\n'), 'fields': show_fields,
 		'recipients': show_recipients,
