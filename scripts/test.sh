@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Everything that can be tested here: the patches without running them, all guest
-# runs, and the pipeline itself. The last line sums them up. A part that ends without
-# its own last line has failed, whatever it printed before.
+# test - everything that can be tested here: of each stack the patches without running
+# them and all its guest runs, then the pipeline itself. The last line sums them up. A
+# part that ends without its own last line has failed, whatever it printed before.
 #
 # The checks that build each patch in each configuration are left to make lint: they
 # take nearly as long as all the rest.
@@ -11,33 +11,50 @@
 . "${BASH_SOURCE[0]%/*}/lib/common.sh"
 
 export ALL=1
+LOGS=$TOP/build/log
+mapfile -t stacks < <("$TOP/scripts/lib/pins" stacks)
 
-# run PART
+# run PART BASE
 run()
 {
+	unset BUILD
 	case $1 in
-	lint)	T='!(build|sparse|kernel)' "$TOP/scripts/lint.sh" ;;
-	*)	"$TOP/scripts/$1.sh" ;;
+	lint)	BASE=$2 T='!(build|sparse|kernel)' "$TOP/scripts/lint.sh" ;;
+	*)	BASE=$2 "$TOP/scripts/$1.sh" ;;
 	esac
 }
 
 sum=(0 0 0)
 took=()
-for part in lint check test-pipeline; do
-	started=$EPOCHSECONDS
-	log=$BUILD/log/$part.log
-	mkdir -p "${log%/*}"
-	run "$part" | tee "$log" || :
+
+# part PART BASE: run it, and add up what it says
+part()
+{
+	local started=$EPOCHSECONDS log=$LOGS/$1-$2.log i
+
+	mkdir -p "$LOGS"
+	step "$1, of Linux $2"
+	run "$1" "$2" | tee "$log" || :
 	if [[ $(tail -n 1 "$log") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
 		for i in 0 1 2; do
 			((sum[i] += BASH_REMATCH[i + 1])) || :
 		done
 	else
-		echo "error: scripts/$part.sh came to no end" >&2
+		echo "error: scripts/$1.sh did not finish for Linux $2" >&2
 		((++sum[1]))
 	fi
-	took+=("$part $(((EPOCHSECONDS - started) / 60)) min")
+	took+=("$1 $2: $(((EPOCHSECONDS - started) / 60)) min")
+}
+
+for base in "${stacks[@]}"; do
+	(unset BUILD; BASE=$base "$TOP/scripts/tree.sh") || exit 1
 done
+for name in lint check; do
+	for base in "${stacks[@]}"; do
+		part "$name" "$base"
+	done
+done
+part test-pipeline "${stacks[0]}"
 echo
 printf '%s\n' "${took[@]}"
 echo "${sum[0]} passed, ${sum[1]} failed, ${sum[2]} skipped"

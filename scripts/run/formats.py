@@ -199,11 +199,17 @@ def stack():
 
 
 def patchset_hash(patches):
-	"""The SHA-256 of the SHA-256 of each patch, as KCIDB defines it"""
+	"""
+	The SHA-256 of the SHA-256 of each patch, as KCIDB defines it; None if one of them
+	is no longer there
+	"""
 	hashes = ''
-	for name in patches:
-		with open(os.path.join(common.TOP, 'patches', name), 'rb') as patch:
-			hashes += hashlib.sha256(patch.read()).hexdigest() + '\n'
+	try:
+		for name in patches:
+			with open(os.path.join(common.TOP, 'patches', name), 'rb') as patch:
+				hashes += hashlib.sha256(patch.read()).hexdigest() + '\n'
+	except FileNotFoundError:
+		return None
 	return hashlib.sha256(hashes.encode()).hexdigest() if hashes else ''
 
 
@@ -250,8 +256,9 @@ def kcidb_checkout(origin, branch):
 		checkout['git_commit_hash'] = commit
 	# Work that is in no patch is no set of patches that others can get.
 	patches = patches_in(tree) if tree else None
-	if patches is not None:
-		checkout['patchset_hash'] = patchset_hash(patches)
+	patches_id = None if patches is None else patchset_hash(patches)
+	if patches_id is not None:
+		checkout['patchset_hash'] = patches_id
 		checkout['comment'] = f'Linux {version} and {len(patches)} patches'
 	return checkout
 
@@ -281,7 +288,7 @@ def environment(run):
 	"""The machine of a run, in words and as the table has it"""
 	emulator = 'User-mode Linux' if run.arch == 'um' else f'QEMU, machine {run.machine}'
 	return {
-		'comment': f'{emulator}, {run.cpus} CPUs, {run.memory} of memory',
+		'comment': f'{emulator}; CPUs: {run.cpus}; memory: {run.memory}',
 		'misc': {'devices': run.devices, 'append': run.append},
 	}
 
