@@ -234,7 +234,7 @@ enrol
 
 step "what would be sent"
 b4 send --no-sign -o "$DIR/mails"
-"$POSTING" mbox "$DIR/$SERIES-v$REVISION.mbx" "$DIR"/mails/*
+"$POSTING" mbox "$DIR/$SERIES-v$REVISION.mbx" "$DIR"/mails/* || exit 1
 note "from $NAME <$MAIL>${FROM:+, with a Signed-off-by}"
 note "nothing was sent. The mails: $DIR/$SERIES-v$REVISION.mbx"
 [[ $FROM ]] || note "To send them as yourself: make post SERIES=$SERIES FROM=\"Your Name <your mail>\""
