@@ -20,7 +20,7 @@ arch_vars()
 	section=$("$TOP/scripts/run/arches.py" "$1") || exit
 	eval "$section"
 	CROSS_COMPILE=
-	[[ $(uname -m) == "$1" ]] || CROSS_COMPILE=$TRIPLET-
+	[[ ! $TRIPLET || $(uname -m) == "$1" ]] || CROSS_COMPILE=$TRIPLET-
 	export KARCH IMAGE CROSS_COMPILE
 	command -v "${CROSS_COMPILE}gcc" >/dev/null ||
 		die "no compiler for $1: ${CROSS_COMPILE}gcc is missing" "" \

@@ -9,6 +9,7 @@ None where the run left no result.
 """
 
 import datetime
+import fnmatch
 import hashlib
 import json
 import os
@@ -68,6 +69,11 @@ def tests_json(results):
 			  indent=1) + '\n'
 
 
+def table_of_runs():
+	"""The runs by name"""
+	return {run.name: run for run in table.read_table()}
+
+
 def ktap_test(number, test, indent):
 	"""One test and its log"""
 	for line in test['log'].splitlines():
@@ -116,13 +122,22 @@ def date(seconds):
 	return datetime.datetime.fromtimestamp(int(seconds), datetime.timezone.utc).isoformat()
 
 
-def junit_case(suite, name, test):
+def skip_reason(runs, test):
+	"""Why the table accepts that it was skipped"""
+	run = runs.get(test['run'])
+	return next((why for program in (run.tests if run else ())
+		     if program.name == test['suite']
+		     for pattern, why in program.skips
+		     if fnmatch.fnmatchcase(test['test'], pattern)), '')
+
+
+def junit_case(suite, name, test, runs):
 	"""One test; a log only where somebody will want to read it"""
 	case = ET.SubElement(suite, 'testcase', name=text_of(test['test']), classname=name,
 			     time=f'{test["seconds"]:.3f}')
 	log = text_of(test['log'])
 	if test['result'] == 'skip':
-		ET.SubElement(case, 'skipped').text = log
+		ET.SubElement(case, 'skipped').text = log or skip_reason(runs, test)
 	elif test['result'] == 'fail':
 		# The program's last words, and the first of what is wrong with a guest
 		lines = [line for line in log.splitlines() if line.strip()] or ['']
@@ -133,6 +148,7 @@ def junit_case(suite, name, test):
 
 def junit(results):
 	"""JUnit's XML: a testsuite for each program of each run"""
+	runs = table_of_runs()
 	tests = [test for result in results for test in result['tests']]
 	root = ET.Element('testsuites', name=f'Linux {kernel_version()}', tests=str(len(tests)),
 			  failures=str(count(tests, 'fail')), errors='0',
@@ -148,7 +164,7 @@ def junit(results):
 			if result['started'] is not None:
 				suite.set('timestamp', date(result['started']))
 			for test in tests:
-				junit_case(suite, name, test)
+				junit_case(suite, name, test, runs)
 	ET.indent(root, ' ')
 	return ('<?xml version="1.0" encoding="UTF-8"?>\n'
 		+ ET.tostring(root, encoding='unicode') + '\n')
@@ -331,7 +347,7 @@ def kcidb(results):
 	origin = os.environ.get('KCIDB_ORIGIN') or 'vfio_noiommu'
 	if not re.fullmatch('[a-z0-9_]+', origin):
 		raise FormatError(f'KCIDB_ORIGIN={origin}: an origin is made of a-z, 0-9 and _')
-	runs = {run.name: run for run in table.read_table()}
+	runs = table_of_runs()
 	checkouts = {}
 	builds = {}
 	tests = []

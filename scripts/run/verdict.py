@@ -3,9 +3,11 @@
 
 import fnmatch
 import hashlib
+import json
 import os
 import re
 import sys
+import time
 
 import common
 import ktap
@@ -149,9 +151,20 @@ def disk_problems(run, guest, pattern):
 	return problems
 
 
-def judge(run, guest, pattern):
-	"""Everything that a run can do wrong: a Result, once the guest has ended"""
-	parsed, errors = ktap.parse(guest)
+def save(run, guest, result):
+	"""For scripts/run/report. Did nothing fail?"""
+	report = {'run': run.name, 'seconds': round(time.monotonic() - guest.started, 3),
+		  'log': os.path.relpath(guest.dir, common.TOP),
+		  'tests': result.entries}
+	path = os.path.join(guest.dir, 'result.json')
+	with open(path + '.new', 'w', encoding='utf-8') as file:
+		json.dump(report, file, indent=1)
+	os.rename(path + '.new', path)
+	return result.count('fail') == 0
+
+
+def judge(run, guest, parsed, errors, pattern):
+	"""Everything that a run can do wrong: a Result, of what ktap.parse() returned"""
 	result = Result(run)
 	console = [line for line in common.read_text(os.path.join(guest.dir, 'console.log'))
 		   if line.strip()]
