@@ -24,6 +24,7 @@ unset BASE BUILD KERNEL PIPELINE_START DISK_FREE_MIB APT_CONFIG
 git config --global user.name "An Author"
 git config --global user.email author@example.org
 git config --global advice.detachedHead false
+git config --global safe.directory '*'
 
 NR=0
 FAILED=0
