@@ -32,7 +32,7 @@ def print_tests(run, pattern):
 
 def main():
 	"""Print them all, or those that were asked for"""
-	args = table.parse_arguments('list the guest runs, and what each is for', slow=True)
+	args = table.parse_arguments(__doc__, slow=True)
 	runs = table.choose(args)
 	lines = list(rows(runs))
 	widths = [max(len(line[i]) for line in lines) for i in range(4)]

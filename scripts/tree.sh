@@ -153,7 +153,7 @@ update()
 		keep_work unapplied_work \
 			"patches/ has changed, and $TREE_NAME has work that is not in it" "$HINT"
 	fi
-	check_fingerprint $TREE_NAME
+	check_fingerprint "$TREE_NAME"
 	: > "$LOG"
 	step "applying $(listed_patches | wc -l) patches"
 	if ! tips=$(NOTES=applying apply_stack); then

@@ -70,6 +70,7 @@ use_port()
 {
 	export BUILD=$TOP/build/port/$NAME KERNEL_VERSION
 	LINUX=$BUILD/linux
+	# shellcheck disable=SC2034	# for messages
 	TREE_NAME=${LINUX#"$TOP/"}
 	AM=$BUILD/am
 	LOG=$BUILD/log/port.log
@@ -202,7 +203,8 @@ replace_original()
 		below_words "$(changelog_of "$original")" < "$BUILD/resolved"
 	} > "$BUILD/original"
 	for base in $(stacks); do
-		[[ $base != "$BASE" ]] && grep -qxF "$1" "$TOP/series/$base" || continue
+		[[ $base != "$BASE" ]] || continue
+		grep -qxF "$1" "$TOP/series/$base" || continue
 		variant=$(variant_of "$1" "$base")
 		mkdir -p "${variant%/*}"
 		as_variant "$BUILD/original" < <(without_changelog "$original") > "$variant"
@@ -346,6 +348,7 @@ apply()
 
 	: > "$LOG"
 	: > "$RESULTS"
+	# shellcheck disable=SC2034	# for the README's table
 	OF=$(manifest | git hash-object --stdin | cut -c1-12)	# before the user edits them
 	step "applying $(listed_patches | wc -l) patches to Linux $NAME"
 	start_am

@@ -194,7 +194,6 @@ carry_to()
 }
 
 # on_stack BASE COMMAND...: with the tree of another stack, and the patches in $OUT/all
-# shellcheck disable=SC2030,SC2031	# that is what the subshell is for
 on_stack()
 (
 	unset BUILD

@@ -12,7 +12,6 @@ KSELFTEST, TRIPLET, DEBIAN, SUITE and IMAGE.
 import dataclasses
 import os
 import shlex
-import sys
 
 import common
 
@@ -100,9 +99,9 @@ def called(word):
 
 def main():
 	"""Print one for a shell"""
-	if len(sys.argv) != 2:
-		common.die('usage: arches.py NAME')
-	arch = find(sys.argv[1])
+	parser = common.parser(__doc__)
+	parser.add_argument('name')
+	arch = find(parser.parse_args().name)
 	for key in SHELL_KEYS:
 		print(f'{key.upper()}={shlex.quote(getattr(arch, key))}')
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the programs and modules of scripts/run share: where things are, and tables."""
 
+import argparse
 import configparser
 import os
 import subprocess
@@ -24,6 +25,12 @@ def die(what, follow_up=None) -> typing.NoReturn:
 	sys.exit(1)
 
 
+def parser(text):
+	"""Of a command line; --help prints the text, which is a program's docstring"""
+	return argparse.ArgumentParser(description=text,
+				       formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
 def pins(*words):
 	"""What scripts/lib/pins says of kernels"""
 	reader = os.path.join(TOP, 'scripts', 'lib', 'pins')
@@ -44,11 +51,11 @@ GDB = bool(os.environ.get('GDB'))
 
 def read_sections(path):
 	"""The sections of a table: a dictionary of keys for each, in their order"""
-	parser = configparser.ConfigParser(interpolation=None, delimiters=('=',),
-					   comment_prefixes=('#',), default_section='')
+	sections = configparser.ConfigParser(interpolation=None, delimiters=('=',),
+					     comment_prefixes=('#',), default_section='')
 	with open(path, encoding='utf-8') as file:
-		parser.read_file(file)
-	return {name: dict(parser[name]) for name in parser.sections()}
+		sections.read_file(file)
+	return {name: dict(sections[name]) for name in sections.sections()}
 
 
 # What reading a table may raise

@@ -30,6 +30,7 @@ class Errors(Printer):
 		self.lines = []
 
 	def print(self, message):
+		"""One line of the parser's"""
 		if '[ERROR]' in message:
 			line = message.split('[ERROR]', 1)[1].strip()
 			if line not in self.lines:

@@ -12,7 +12,6 @@ What the command line leaves open, RUN=, ARCH=, GROUP=, ALL= and T= in the envir
 choose.
 """
 
-import argparse
 import dataclasses
 import fnmatch
 import os
@@ -20,6 +19,7 @@ import re
 import shlex
 
 import arches
+import common
 from common import BASE, GDB, READ_ERRORS, TOP, TableError, die, lines, pins, read_sections
 
 # The pipeline's own tests bring a table of their own.
@@ -282,12 +282,12 @@ def choose(args):
 	return found
 
 
-def parse_arguments(description, slow=False):
+def parse_arguments(text, slow=False):
 	"""What a command line and the environment ask for"""
 	def asked(name, default=None):
 		return os.environ.get(name) or default
 
-	parser = argparse.ArgumentParser(description=description)
+	parser = common.parser(text)
 	parser.add_argument('--slow', action='store_true', default=slow or bool(asked('ALL')),
 			    help='slow ones too')
 	parser.add_argument('--arch', default=asked('ARCH'),
@@ -304,7 +304,7 @@ def parse_arguments(description, slow=False):
 
 def main():
 	"""List the runs that are chosen"""
-	args = parse_arguments('list the runs of the table')
+	args = parse_arguments(__doc__)
 	if args.stack:
 		print(stack_for(args))
 		return

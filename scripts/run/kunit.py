@@ -1,28 +1,21 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 """
-kunit RUN - run the kernel's KUnit tests in User-mode Linux, and judge them
+A run of the kernel's KUnit tests in User-mode Linux.
 
 For a run of the table whose architecture is um: its kernel is a program of this
 machine, which the kernel's own kunit.py starts. All suites that the kernel has
 are the one program "kunit" of the table, and a test is SUITE.TEST or
-SUITE.TEST.PARAMETER. What is printed, what is left in build/BASE/runs/RUN and the
-exit status are as for scripts/run/guest.
-
-T=PATTERN in the environment runs only what matches. APPEND=TEXT is appended to
-the kernel's command line.
+SUITE.TEST.PARAMETER. What is printed and what is left in build/BASE/runs/RUN are as
+for other runs.
 """
 
-import argparse
 import os
 import shlex
 import shutil
 import signal
-import sys
 
 import common
 import ktap
-import table
 import verdict
 from ktap import kunit_parser
 
@@ -86,10 +79,10 @@ def as_program(name, parsed, took):
 def split_log(directory):
 	"""All that the kernel said is its console's log; ktap.log is only what is KTAP."""
 	console = os.path.join(directory, 'console.log')
-	ktap = os.path.join(directory, 'ktap.log')
-	os.rename(ktap, console)
+	results = os.path.join(directory, 'ktap.log')
+	os.rename(results, console)
 	lines = common.read_text(console)
-	with open(ktap, 'w', encoding='utf-8') as file:
+	with open(results, 'w', encoding='utf-8') as file:
 		stream = kunit_parser.extract_tap_lines(lines)
 		while stream:
 			file.write(stream.pop() + '\n')
@@ -98,6 +91,8 @@ def split_log(directory):
 
 def run_tests(run, pattern):
 	"""Start the kernel, watch, judge"""
+	if len(run.tests) != 1:
+		common.die(f'run {run.name}: KUnit in User-mode Linux is one program')
 	directory = os.path.join(common.BUILD, 'runs', run.name)
 	shutil.rmtree(directory, ignore_errors=True)
 	os.makedirs(directory)
@@ -118,22 +113,3 @@ def run_tests(run, pattern):
 	program, kernel.tests[0] = as_program(run.tests[0].name, parsed, kernel.tests)
 	parsed.subtests = [program] if program.subtests else []
 	return verdict.save(run, kernel, verdict.judge(run, kernel, parsed, errors, pattern))
-
-
-def main():
-	"""Run what the command line says"""
-	parser = argparse.ArgumentParser(description='run KUnit tests in User-mode Linux')
-	parser.add_argument('run')
-	run = table.find_run(parser.parse_args().run)
-	if run.arch != 'um' or len(run.tests) != 1:
-		common.die(f'run {run.name}: KUnit in User-mode Linux is for a run with arch = um '
-			  'and one program', 'scripts/run/guest is for others')
-	signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-	try:
-		sys.exit(0 if run_tests(run, os.environ.get('T')) else 1)
-	except KeyboardInterrupt:
-		sys.exit(130)
-
-
-if __name__ == '__main__':
-	main()
