@@ -27,6 +27,12 @@ arch_vars()
 			"scripts/fetch/packages $1"
 }
 
+# selftests [COLUMN...]: of scripts/conf/selftests, the folders, or other columns
+selftests()
+{
+	grep -v '^#' "$TOP/scripts/conf/selftests" | cut -sf "${1:-1}"
+}
+
 # busybox_path ARCH: a static busybox for the guest; after arch_vars
 busybox_path()
 {

@@ -15,10 +15,10 @@ NO_LIMIT = 1000000
 
 def is_harness(run, program):
 	"""Is a program built on kselftest_harness.h, which can be narrowed down?"""
-	for folder in ('vfio', 'iommu'):
-		path = os.path.join(common.BUILD, 'selftests', run.arch, 'install',
-				    folder, program)
-		if os.path.exists(path):
+	install = os.path.join(common.BUILD, 'selftests', run.arch, 'install')
+	for folder in sorted(os.listdir(install)):
+		path = os.path.join(install, folder, program)
+		if os.path.isfile(path):
 			with open(path, 'rb') as file:
 				return b'# FIXTURE' in file.read()
 	return False
