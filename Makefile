@@ -47,13 +47,13 @@ lint: tree	## all checks of each patch that need no guest
 	@scripts/lint.sh
 
 test:		## what CI runs: lint but for builds, check, and the tests of the pipeline
-	@scripts/fetch/packages check post lint style workflows
+	@scripts/fetch/packages check post lint pipeline workflows
 	@command -v npm > /dev/null || scripts/fetch/packages npm
 	@scripts/test.sh
 
 test-pipeline: tree	## the tests of the pipeline itself only
 ## T=PATTERN	the tests: files of scripts/tests
-	@scripts/fetch/packages check post lint style workflows
+	@scripts/fetch/packages check post lint pipeline workflows
 	@command -v npm > /dev/null || scripts/fetch/packages npm
 	@scripts/test-pipeline.sh
 
