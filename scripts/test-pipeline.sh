@@ -25,7 +25,7 @@ for name in "${names[@]}"; do
 done
 
 # What the user chose is not for the tests: each gives the scripts its own.
-unset ALL APPEND ARCH BASE FROM GDB GROUP KDIR P ROW RUN SAVE SERIES T
+unset ALL APPEND ARCH BASE FROM GDB GROUP KDIR P ROW RUN SAVE SERIES T WITHOUT_GROUP
 
 step "testing the pipeline itself: ${names[*]}"
 # Where prove writes what a test said, below its path

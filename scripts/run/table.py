@@ -6,7 +6,7 @@ The table of guest runs, runs.cfg (which documents its keys).
 As a program it lists those that are chosen for the shell scripts, a line each:
 name, architecture, kernel flavour.
 
-	table.py [--slow] [--arch ARCH] [--group GROUP] [--tests PATTERN] [PATTERN]
+	table.py [--slow] [--arch ARCH] [--group GROUP] [--without-group GROUP] [--tests PATTERN] [PATTERN]
 
 What the command line leaves open, RUN=, ARCH=, GROUP=, ALL= and T= in the environment
 choose.
@@ -242,6 +242,8 @@ def matching(args, table):
 	found = [run for run in table if fnmatch.fnmatchcase(run.name, args.pattern)]
 	if args.group:
 		found = [run for run in found if args.group in run.groups]
+	if args.without_group:
+		found = [run for run in found if args.without_group not in run.groups]
 	if args.arch:
 		names = arches.called(args.arch)
 		found = [run for run in found if run.arch in names]
@@ -293,6 +295,8 @@ def parse_arguments(text, slow=False):
 	parser.add_argument('--arch', default=asked('ARCH'),
 			    help='of the architectures of that name only')
 	parser.add_argument('--group', default=asked('GROUP'), help='of that group')
+	parser.add_argument('--without-group', default=asked('WITHOUT_GROUP'),
+			    help='of that group none')
 	parser.add_argument('--tests', default=asked('T'),
 			    help='with programs that match this')
 	parser.add_argument('--stack', action='store_true',
