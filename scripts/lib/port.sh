@@ -383,4 +383,3 @@ show()
 		kgit -c checkout.workers=2 checkout -q -f --detach "$TIP"
 	fi
 }
-
