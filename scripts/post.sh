@@ -24,10 +24,13 @@ POSTING=$TOP/scripts/post/posting.py
 # is one that writes what was written before.
 quietly()
 {
+	local editor
+
+	editor="cp -- $(printf %q "$DIR/cover")"
 	env GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null \
-		GIT_EDITOR="cp -- $DIR/cover" GIT_CONFIG_COUNT=3 \
+		GIT_EDITOR="$editor" GIT_CONFIG_COUNT=3 \
 		GIT_CONFIG_KEY_0=sendemail.smtpserver GIT_CONFIG_VALUE_0=/bin/false \
-		GIT_CONFIG_KEY_1=core.editor GIT_CONFIG_VALUE_1="cp -- $DIR/cover" \
+		GIT_CONFIG_KEY_1=core.editor GIT_CONFIG_VALUE_1="$editor" \
 		GIT_CONFIG_KEY_2=safe.directory GIT_CONFIG_VALUE_2='*' \
 		"$@"
 }
@@ -54,9 +57,20 @@ sender()
 
 	[[ $from ]] || from=$(git mailinfo /dev/null /dev/null < "$PATCHES/$SERIES/0000-cover-letter.patch" |
 		sed -n 's/^Author: //p; s/^Email: \(.*\)/<\1>/p' | paste -sd' ')
-	[[ $from =~ ^([^\<\>]*[^\<\>\ ])\ +\<([^\<\>@\ ]+@[^\<\>@\ ]+)\>$ ]] ||
-		die "FROM=$from is no sender" "" 'FROM="A Name <name@example.org>"'
-	printf '%s\n' "${BASH_REMATCH[@]:1}"
+	# A name may be quoted, as in a mail. What a quoted name cannot have is refused.
+	[[ $from =~ ^(\"([^\"\\<>]*[^\"\\<>\ ])\"|([^\"\\<>]*[^\"\\<>\ ]))\ +\<([^\<\>@\ ]+@[^\<\>@\ ]+)\>$ ]] ||
+		die "FROM=$from is no sender" "" "FROM='A Name <name@example.org>', the name without quotation marks and backslashes"
+	printf '%s\n' "${BASH_REMATCH[2]}${BASH_REMATCH[3]}" "${BASH_REMATCH[4]}"
+}
+
+# mailbox: the sender as a mail has it, where some names must be quoted
+mailbox()
+{
+	if [[ $NAME == *[][\(\):\;@,.]* ]]; then
+		printf '"%s" <%s>\n' "$NAME" "$MAIL"
+	else
+		printf '%s <%s>\n' "$NAME" "$MAIL"
+	fi
 }
 
 # kernel_repository TAG: the commit that the tag has in $KDIR, when it is one
@@ -89,7 +103,7 @@ clone()
 	# What b4 is to do here, be it from this script or by the sender's hand.
 	pgit config user.name "$NAME"
 	pgit config user.email "$MAIL"
-	pgit config sendemail.from "$NAME <$MAIL>"
+	pgit config sendemail.from "$(mailbox)"
 	pgit config b4.prep-cover-strategy branch-description
 	pgit config b4.prep-cover-template "$DIR/template"
 	pgit config b4.prep-perpatch-check-cmd \

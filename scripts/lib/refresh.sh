@@ -397,7 +397,7 @@ overlay()
 	mapfile -t added < <(added_by "${@:4}" | sed -n "\,^$2/,p" | while read -r file; do
 		[[ ! $(kgit ls-tree "$1" -- "$file") ]] || echo "$file"; done)
 	((!${#added[@]})) || kgit -c tar.umask=0022 archive "$1" -- "${added[@]}" |
-		tar -x -C "$OUT/$3" --strip-components="${#depth}"
+		tar --no-unquote -x -C "$OUT/$3" --strip-components="${#depth}"
 	find "$OUT/patches" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' |
 		{ grep -vxFf <(printf '%s\n' "${@:4}") || :; } |
 		while read -r series; do
