@@ -113,6 +113,8 @@ check_repeats()
 		"find out what of the host's reaches the guest, see scripts/conf/bench.cfg"
 }
 
+[[ $(commit_of refs/heads/noiommu-extents) ]] ||
+	die "make bench measures the series of Linux 7.1.3, this is the stack of $BASE" "" "make bench BASE=7.1.3"
 mkdir -p "$OUT"
 need_space "$OUT" 10240 "the kernels"
 logged "$BUILD/log/bench-program.log" "build the program" build_program
@@ -120,8 +122,9 @@ rm -f "$FIGURES.new"
 others=$BASE
 checkout base
 measure series "$others" x86_64-bench-stock bench-stock-vtd
+# The extents are in two series, by the tree that takes them
 for series in noiommu-cdev iova-extents; do
-	checkout "$series"
+	checkout "${series/iova-extents/noiommu-extents}"
 	measure series "$series" x86_64-bench bench-noiommu bench-vtd
 done
 check_repeats

@@ -28,12 +28,6 @@ TRACKS=(
 	'apply checkpatch kernel-doc sphinx maintainers tags overlays'
 )
 
-# home_of SERIES: the newest stack that lists it
-home_of()
-{
-	{ grep -l "^$1/" "$TOP/series"/* || :; } | sed 's,.*/,,' | sort -V | tail -n 1
-}
-
 # series_here: those of this stack that are at home on it
 series_here()
 {
