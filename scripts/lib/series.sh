@@ -294,7 +294,8 @@ stale_variants()
 		if [[ ! -e $PATCHES/$original ]]; then
 			echo "$variant: there is no patch $original"
 		elif ! grep -qxF "Variant-of: $(patch_id "$PATCHES/$original")" "$PATCHES/$variant"; then
-			echo "$variant: $original changes something else since it was made"
+			echo "$variant: $original changes something else since it was made;" \
+				"once the variant is right, say so in it: Variant-of: $(patch_id "$PATCHES/$original")"
 		elif ! cmp -s <(words_of "$PATCHES/$original"; changelog_of "$PATCHES/$original") \
 			      <(words_of "$PATCHES/$variant"; changelog_of "$PATCHES/$variant"); then
 			echo "$variant: its words are not those of $original"

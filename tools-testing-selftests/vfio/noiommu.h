@@ -192,7 +192,7 @@ static inline int get_pa(int iommufd, u32 ioas, u64 iova, u64 *length, u64 *pa)
  * The array form of IOMMU_IOAS_NOIOMMU_GET_PA, which neither the kernel nor its
  * headers need to have: it fails with -E2BIG then.
  */
-#define GET_PA_EXTENTS (1 << 0)
+#define GET_PA_EXTENTS 1
 
 struct get_pa_extent {
 	__aligned_u64 phys;
