@@ -27,10 +27,10 @@ arch_vars()
 			"scripts/fetch/packages $1"
 }
 
-# selftests [COLUMN...]: of scripts/conf/selftests, the folders, or other columns
+# selftests COLUMN: of scripts/conf/selftests, 1 for the folders, 2 for the libraries
 selftests()
 {
-	grep -v '^#' "$TOP/scripts/conf/selftests" | cut -sf "${1:-1}"
+	grep -v '^#' "$TOP/scripts/conf/selftests" | cut -sf "$1"
 }
 
 # busybox_path ARCH: a static busybox for the guest; after arch_vars

@@ -10,7 +10,7 @@ tar_of()
 	if [[ $2 ]]; then
 		git -C "$1" -c safe.directory='*' archive --prefix=linux/ "$2"
 	elif [[ -d $1 ]]; then
-		tar -C "$1" --exclude-vcs --transform 's,^\./,linux/,S' -c ./
+		tar -C "$1" --exclude=./.git --transform 's,^\./,linux/,S' -c ./
 	else
 		case $1 in
 		*.xz)	xz -dc -T0 "$1" ;;

@@ -70,7 +70,9 @@ listed_patches()
 # has them already
 there_patches()
 {
-	sed -n 's/^# there: //p' "$TOP/series/${1:-$BASE}"
+	local file=$TOP/series/${1:-$BASE}
+
+	[[ ! -e $file ]] || sed -n 's/^# there: //p' "$file"
 }
 
 # original_of PATCH: the same patch as it is at home

@@ -110,6 +110,9 @@ kernel()
 		printf "$file line %d\n" {1..20} > "$1/$file"
 	done
 	ln -s Makefile "$1/link"
+	# Debian's source packages have this at the end
+	printf '%s\n' '*.o' '' '#' '# Debian packaging: ignore everything at the top level' '#' '/*' '!/debian/' \
+		> "$1/.gitignore"
 }
 
 # project DIR: the real scripts, pinned to the kernel of a few files. What the
