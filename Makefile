@@ -23,7 +23,7 @@ check:		## build a stack of patches, boot it in QEMU, run the selftests
 ## GDB=1		wait for a debugger, and say how to start it; with RUN=
 ## ACCEL=NAME	QEMU's accelerator
 ## APPEND=TEXT	to the guest kernel's command line, FUZZ_SEED=N for instance
-	@scripts/fetch/packages check
+	@scripts/fetch/packages tree check
 	@scripts/check.sh
 
 runs:		## list the guest runs, and what each is for; with T=PATTERN their tests
@@ -34,7 +34,7 @@ boot:		## a shell in the guest of a run, its devices bound to vfio-pci
 ## RUN=NAME	the run
 ## GDB=1		wait for a debugger, and say how to start it
 ## ACCEL=, APPEND=	as for make check
-	@scripts/fetch/packages check
+	@scripts/fetch/packages tree check
 	@scripts/boot.sh
 
 lint: tree	## all checks of each patch that need no guest
@@ -47,14 +47,15 @@ lint: tree	## all checks of each patch that need no guest
 	@scripts/lint.sh
 
 test:		## what CI runs: lint but for builds, check, and the tests of the pipeline
-	@scripts/fetch/packages check post lint pipeline workflows
+	@scripts/fetch/packages tree check post lint pipeline workflows
 	@command -v npm > /dev/null || scripts/fetch/packages npm
 	@scripts/test.sh
 
-test-pipeline: tree	## the tests of the pipeline itself only
+test-pipeline:	## the tests of the pipeline itself only
 ## T=PATTERN	the tests: files of scripts/tests
-	@scripts/fetch/packages check post lint pipeline workflows
+	@scripts/fetch/packages tree check post lint pipeline workflows
 	@command -v npm > /dev/null || scripts/fetch/packages npm
+	@for base in $$(scripts/lib/pins stacks); do BASE=$$base scripts/tree.sh || exit 1; done
 	@scripts/test-pipeline.sh
 
 bench: tree	## measure the kernels with and without iova-extents, write the figures
@@ -72,7 +73,7 @@ post:		## make the mails of a series with b4; send nothing
 ## SERIES=NAME	the series
 ## FROM=SENDER	who posts it: 'A Name <mail>'
 ## KDIR=PATH	a clone of the kernel's own repository, to name a base-commit
-	@scripts/fetch/packages post
+	@scripts/fetch/packages tree post
 	@scripts/post.sh
 
 port:		## apply the stack that fits to another kernel; build, boot
@@ -80,7 +81,7 @@ port:		## apply the stack that fits to another kernel; build, boot
 ## KDIR=PATH	any git tree of the kernel
 ## SAVE=1	keep what it came to: the resolution of a conflict, the README's row
 ## RUN=, T=, ARCH=, ALL=	as for make check
-	@scripts/fetch/packages check
+	@scripts/fetch/packages tree check
 	@scripts/port.sh
 
 move:		## move a stack to another kernel

@@ -4,7 +4,7 @@
 # bench - what the series do to the time that DMA memory takes, in guest
 # instructions, written to Documentation/performance.rst and growth.svg
 #
-# The same program (guest-bench) runs on the pinned kernel, on it with
+# The same program (bench/bench.c) runs on the pinned kernel, on it with
 # noiommu-cdev, with iova-extents on top, and on a kernel that has merged the
 # noiommu mode.
 
@@ -21,7 +21,7 @@ MAINLINE_SUITE=experimental
 MAINLINE_PACKAGE=linux-source-7.3
 export RUNS=$TOP/scripts/conf/bench.cfg
 
-# The branches of build/linux share one work tree and its kernels: going from one
+# The branches of the kernel tree share one work tree and its kernels: going from one
 # to the next builds what differs.
 checkout()
 {

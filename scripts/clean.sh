@@ -6,6 +6,17 @@
 
 . "${BASH_SOURCE[0]%/*}/lib/common.sh"
 . "${BASH_SOURCE[0]%/*}/lib/series.sh"
+. "${BASH_SOURCE[0]%/*}/lib/apply.sh"
+. "${BASH_SOURCE[0]%/*}/lib/port.sh"
+
+# What make port made has a conflict that was worked at, or edits?
+for BUILD in "$TOP"/build/port/*; do
+	[[ -e $BUILD/linux ]] || continue
+	# shellcheck disable=SC2034	# for port.sh
+	LINUX=$BUILD/linux AM=$BUILD/am RETRY="make port BASE=${BUILD##*/} SAVE=1"
+	lock_tree
+	keep_scratch
+done
 
 for base in $("$TOP/scripts/lib/pins" stacks); do
 	unset BUILD
@@ -20,6 +31,6 @@ for base in $("$TOP/scripts/lib/pins" stacks); do
 	find "$BUILD" -mindepth 1 -maxdepth 1 ! -name linux ! -name linux.lock -exec rm -rf {} +
 	[[ -e $LINUX ]] || rm -rf "$BUILD"
 done
-rm -rf "$TOP/build/port"
+rm -rf "$TOP/build/port" "$TOP/build/log" "$TOP/build/patches.lock"
 [[ ${1:-} != --all ]] || rm -rf "$TOP/build/cache"	# where the user's could not be used
 [[ ! -d $TOP/build ]] || rmdir --ignore-fail-on-non-empty "$TOP/build"

@@ -94,7 +94,7 @@ kernel_repository()
 	echo "$commit"
 }
 
-# clone COMMIT: an empty repository that borrows the commit from $1 or build/linux
+# clone COMMIT: an empty repository that borrows the commit from $1 or the kernel tree
 clone()
 {
 	quietly git init -q --template= -b base "$CLONE"

@@ -18,6 +18,8 @@
 	NOTES=commits
 }
 
+# The stacks share patches/ and series/
+lock "$TOP/build/patches.lock" "another script that writes patches/"
 lock_tree
 trap 'rm -rf "$OUT"' EXIT
 rm -rf "$OUT"

@@ -11,6 +11,8 @@
 
 . "${BASH_SOURCE[0]%/*}/lib/common.sh"
 
+# What the user chose elsewhere must not leave out any of it.
+unset RUN T ARCH GROUP GDB SERIES P ROW
 export ALL=1 WITHOUT_GROUP=matrix
 LOGS=$TOP/build/log
 mapfile -t stacks < <("$TOP/scripts/lib/pins" stacks)

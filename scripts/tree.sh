@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Make build/linux what patches/ says: the pinned kernel as one commit, then
+# Make the kernel tree what patches/ says: the pinned kernel as one commit, then
 # one branch a series with a commit a patch. What is there stays there: when
-# the patches have not changed, anything committed or edited in build/linux is
+# the patches have not changed, anything committed or edited in the kernel tree is
 # simply what gets built; when they have, nothing is touched that could not be
 # made again from them.
 

@@ -3,6 +3,10 @@
 #
 # What the scripts that build from the kernel tree share; source lib/common.sh first.
 
+# Whatever repository the caller works in (a git hook, say) is not ours.
+# shellcheck disable=SC2046	# one name a word
+unset $(git rev-parse --local-env-vars)
+
 # make and the shells that it starts take these for their own, and the kernel's
 # Makefiles quote no path.
 SPECIAL=$'[][&|#%\'"`$;<>(){}*?!^\\\\]'
@@ -101,8 +105,8 @@ wanted_config()
 		sort -n | cut -f 2
 }
 
-# branch_tree BRANCH: a work tree for a branch of build/linux that is not checked
-# out there. What is beside it says that the last checkout came to its end.
+# branch_tree BRANCH: a work tree for a branch of the kernel tree that is not checked
+# out there. What is beside it says that the last checkout finished.
 branch_tree()
 {
 	local dir=$BUILD/branches/$1 commit

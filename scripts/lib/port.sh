@@ -159,7 +159,7 @@ save_conflict()
 	if am_stopped; then
 		left=$(git_am diff --check HEAD | grep 'leftover conflict marker') || :
 		[[ ! $left ]] || die "$patch is not resolved, in $AM: ${left%%$'\n'*}" "" \
-			"resolve all of it, then the same again; or, to begin anew: rm -r $AM"
+			"resolve all of it, then the same again; or, to start again: rm -r $AM"
 		git_am add -A --sparse
 		git_am am --continue > "$LOG" 2>&1 </dev/null ||
 			die "git am --continue failed in $AM" "$LOG" "change there what the patch is to change"

@@ -16,11 +16,13 @@ CPP_FUNCTION=$'!^[ \t]*[A-Za-z_][A-Za-z_0-9]*:[[:space:]]*($|/[/*])\n^([A-Za-z_]
 # all_series: those of the stack, then new folders, which no stack has
 all_series()
 {
-	local dir
+	local dir base there
 
+	there=$(for base in $(stacks); do there_patches "$base"; done)
 	listed_series
 	for dir in "$PATCHES"/*/; do
-		[[ ! -d $dir || $(home_of "$(basename "$dir")") ]] || basename "$dir"
+		[[ ! -d $dir || $(home_of "$(basename "$dir")") ]] || grep -q "^$(basename "$dir")/" <<< "$there" ||
+			basename "$dir"
 	done
 }
 
@@ -115,6 +117,10 @@ keep()
 		entry=${list[nr]}
 		echo "$entry" >> "$OUT/series"
 		! same_change "${were[nr]}" "${are[nr]}" || continue
+		[[ $(kgit log -1 --format=%f "${were[nr]}") == "$(kgit log -1 --format=%f "${are[nr]}")" ]] ||
+			die "branch $1 has another subject, or another order, than the patches of this series: $(
+				kgit log -1 --format=%s "${are[nr]}")" "" \
+				"a patch is renamed or moved where the series is at home: make tree BASE=$home"
 		original=$(original_of "$entry")
 		prefix=$(header Subject "$PATCHES/$original" | sed -nE 's/^Subject: \[([^]]*)\].*/\1/p')
 		mkdir -p "$OUT/changed/$1"
@@ -228,6 +234,8 @@ renamed()
 				if (!(n[i] in was) && at in by_number && !(by_number[at] in found))
 					was[n[i]] = by_number[at]
 			}
+			for (i = 1; i <= n_new; i++)
+				now[was[n[i]]] = n[i]
 		}
 		function print_series(	i, old_name) {
 			for (i = 1; i <= n_new; i++) {
@@ -241,7 +249,11 @@ renamed()
 		{ line[NR] = $0; listed[$0] }
 		END {
 			for (i = 1; i <= NR; i++)
-				if (index(line[i], series "/") != 1)
+				if (index(line[i], there = "# there: " series "/") == 1) {
+					old_name = substr(line[i], length(there) + 1)
+					if (old_name in now)
+						print there now[old_name]
+				} else if (index(line[i], series "/") != 1)
 					print line[i]
 				else if (!done++)
 					print_series()

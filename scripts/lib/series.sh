@@ -123,7 +123,7 @@ commit_of()
 	kgit rev-parse -q --verify "$1^{commit}" || :
 }
 
-# is_bare: build/linux has no work tree. The pipeline's own tests use such
+# is_bare: the kernel tree has no work tree. The pipeline's own tests use such
 # ones, since they need the commits only.
 is_bare()
 {
@@ -163,7 +163,7 @@ moved_branches()
 		echo "the changelogs of patches (git notes) have changed"
 }
 
-# unapplied_work: what build/linux has and patches/ has not, in the branches of
+# unapplied_work: what the kernel tree has and patches/ has not, in the branches of
 # the series and in the work tree
 unapplied_work()
 {
@@ -331,10 +331,11 @@ touched_files()
 # fingerprint: the blob id of each of these in the kernel, or - for one that is not there
 fingerprint()
 {
-	local files
+	local list files
 
-	mapfile -t files < <(touched_files | sort)
-	((${#files[@]})) || return 0
+	list=$(touched_files | sort) || return
+	[[ $list ]] || return 0
+	mapfile -t files <<< "$list"
 	kgit --literal-pathspecs ls-tree -r base -- "${files[@]}" |
 		awk -v files="$(printf '%s\n' "${files[@]}")" '
 			{ split($0, part, "\t"); blob[part[2]] = $3 }

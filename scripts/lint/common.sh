@@ -10,7 +10,7 @@
 #   UNIT	<series>/<number>, <series>/0 or all
 #   SERIES	the series, the last one for all
 #   PATCH	the patch, or the cover letter
-#   COMMIT	what build/linux has with it applied
+#   COMMIT	what the kernel tree has with it applied
 #   PARENT	and before
 #   WORK	a folder of the check's own, kept from run to run
 # and in $LINT/units such a line, but for WORK, for each unit that is to be checked.

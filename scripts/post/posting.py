@@ -68,7 +68,7 @@ def load():
 			return yaml.load(table, Loader) or {}
 	except (OSError, yaml.YAMLError) as error:
 		raise PostingError(f'b4.yaml can not be read: {error}',
-				   'mend it') from error
+				   'fix it') from error
 
 
 def posting(name):
@@ -96,7 +96,7 @@ def posting(name):
 				wrong.append(f'links does not say where v{new - 1} is')
 	if wrong:
 		raise PostingError(f'b4.yaml, {name}: {"; ".join(wrong)}',
-				   'mend it; the top of the file says what each key is')
+				   'fix it; the top of the file says what each key is')
 	return entry
 
 
@@ -125,7 +125,7 @@ def show_cover(name):
 		if line.startswith('#') or line in ('---', '-- '):
 			raise PostingError(
 				f'the cover letter of {name} has the line {line!r}, which b4 would drop or cut at',
-				f'mend patches/{name}/0000-cover-letter.patch')
+				f'fix patches/{name}/0000-cover-letter.patch')
 	if '*** ' in mail['subject']:
 		raise PostingError(f'the cover letter of {name} has no subject yet',
 				   f'write patches/{name}/0000-cover-letter.patch')
@@ -194,7 +194,7 @@ def write_mbox(out, paths):
 		print('      ', mail['subject'])
 	if wrong:
 		raise PostingError('the mails of the series are not fit to be sent:\n'
-				   + '\n'.join(wrong), 'mend the patches')
+				   + '\n'.join(wrong), 'fix the patches')
 	with open(out, 'wb') as mbox:
 		for raw in mails:
 			# A folded subject is right, but b4 0.12 fails on one in an mbox.
