@@ -81,7 +81,7 @@ port:		## apply the stack that fits to another kernel; build, boot
 ## KDIR=PATH	any git tree of the kernel
 ## SAVE=1	keep what it came to: the resolution of a conflict, the README's row
 ## RUN=, T=, ARCH=, ALL=	as for make check
-	@scripts/fetch/packages tree check
+	@BASE= scripts/fetch/packages tree check
 	@scripts/port.sh
 
 move:		## move a stack to another kernel

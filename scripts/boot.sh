@@ -14,7 +14,7 @@ if [[ ! $GIVEN ]]; then
 fi
 chosen=$(ALL=1 T='' "$TOP/scripts/run/table.py") || exit
 read -r RUN _ <<<"$chosen"
-"$TOP/scripts/tree.sh"
+"$TOP/scripts/tree.sh" || exit 1
 export RUN T=
 "$TOP/scripts/run/prepare" || exit
 step "boot $RUN; the tests are in PATH, 'exit' or Ctrl-A x ends it"

@@ -15,5 +15,5 @@ if [[ ! $GIVEN ]]; then
 	take_stack "$base"
 fi
 "$TOP/scripts/run/table.py" > /dev/null || exit 1
-"$TOP/scripts/tree.sh"
+"$TOP/scripts/tree.sh" || exit 1
 exec "$TOP/scripts/run/check"

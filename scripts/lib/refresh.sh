@@ -116,7 +116,10 @@ keep()
 	for nr in "${!list[@]}"; do
 		entry=${list[nr]}
 		echo "$entry" >> "$OUT/series"
-		! same_change "${were[nr]}" "${are[nr]}" || continue
+		if same_change "${were[nr]}" "${are[nr]}"; then
+			[[ $entry == "$(original_of "$entry")" ]] || again "$entry" "${are[nr]}"
+			continue
+		fi
 		[[ $(kgit log -1 --format=%f "${were[nr]}") == "$(kgit log -1 --format=%f "${are[nr]}")" ]] ||
 			die "branch $1 has another subject, or another order, than the patches of this series: $(
 				kgit log -1 --format=%s "${are[nr]}")" "" \
@@ -126,8 +129,25 @@ keep()
 		mkdir -p "$OUT/changed/$1"
 		format_patch -1 --stdout --no-numbered --subject-prefix="$prefix" "${are[nr]}" |
 			with_changelog "${are[nr]}" > "$OUT/changed/$original"
-		note "changed: $original, at home on Linux $home"
+		if [[ $entry == "$original" ]]; then
+			note "changed: $original, at home on Linux $home"
+		else
+			note "changed: $original, the variant for Linux $BASE only; to change the original: make tree BASE=$home"
+		fi
 	done
+}
+
+# again VARIANT COMMIT: a variant that was not changed, since what comes before it in the
+# stack may have been, and index lines tell of that
+again()
+{
+	local variant=$PATCHES/$1 made
+
+	made=$(format_patch -1 --stdout "$2")
+	{
+		words_of "$variant"
+		below_words "$(changelog_of "$variant")" "$(sed -n 's/^Variant-of: //p' "$variant")" <<< "$made"
+	} > "$OUT/patches/$1"
 }
 
 # carry: make of $OUT/changed the originals as they read at home, or else variants
