@@ -18,7 +18,7 @@ for BUILD in "$TOP"/build/port/*; do
 	keep_scratch
 done
 
-for base in $("$TOP/scripts/lib/pins" stacks); do
+for base in $(stacks); do
 	unset BUILD
 	use_stack "$base"
 	[[ -e $BUILD ]] || continue

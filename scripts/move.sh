@@ -108,7 +108,6 @@ step "moving the stack of Linux $FROM_BASE to $TO"
 trap 'rm -rf "$OUT"' EXIT
 rm -rf "$OUT"
 mkdir -p "$OUT"
-kgit show base:.gitattributes > "$OUT/attributes" 2>/dev/null || :
 kgit update-ref -d refs/notes/commits
 swap_pins
 move_list

@@ -117,3 +117,18 @@ apply_stack()
 	done
 	kgit worktree remove --force "$AM"
 }
+
+# What the kernel's .gitattributes calls "cpp" finds the function's name in a
+# hunk header with this. Built into git, it changes from version to version.
+CPP_FUNCTION=$'!^[ \t]*[A-Za-z_][A-Za-z_0-9]*:[[:space:]]*($|/[/*])\n^([A-Za-z_].*)$'
+
+# format_patch ARG...: git format-patch, the same for every user's configuration
+format_patch()
+{
+	local attributes=$BUILD/log/attributes
+
+	kgit show base:.gitattributes > "$attributes" 2>/dev/null || :
+	kgit -c core.attributesFile="$attributes" -c diff.cpp.xfuncname="$CPP_FUNCTION" \
+		format-patch --quiet --zero-commit --no-signature --no-notes \
+		--abbrev=12 --diff-algorithm=myers -M "$@"
+}

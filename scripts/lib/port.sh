@@ -119,7 +119,7 @@ make_base()
 	echo "$key" > "$BUILD/made-from"
 }
 
-# git_am ARG...: git in the sparse work tree that the patches are applied in
+# am_stopped: at a conflict
 am_stopped()
 {
 	[[ -e $AM ]] && [[ -e $(git_am rev-parse --path-format=absolute --git-path rebase-apply) ]]
@@ -177,8 +177,7 @@ save_commit()
 	local original port
 
 	original=$(original_of "$1")
-	git_am format-patch -1 --stdout --zero-commit --no-signature --no-notes \
-		--abbrev=12 --diff-algorithm=myers -M > "$BUILD/resolved"
+	format_patch -1 --stdout "$(git_am rev-parse HEAD)" > "$BUILD/resolved"
 	if [[ $KERNEL_VERSION == "$(home_of "${1%%/*}")" ]]; then
 		replace_original "$original"
 	else

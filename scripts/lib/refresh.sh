@@ -9,10 +9,6 @@
 # the kernel that it is at home on, and made there; if it does not apply there, it becomes
 # a variant for this kernel.
 
-# What the kernel's .gitattributes calls "cpp" finds the function's name in a
-# hunk header with this. Built into git, it changes from version to version.
-CPP_FUNCTION=$'!^[ \t]*[A-Za-z_][A-Za-z_0-9]*:[[:space:]]*($|/[/*])\n^([A-Za-z_].*)$'
-
 # all_series: those of the stack, then new folders, which no stack has
 all_series()
 {
@@ -47,14 +43,6 @@ check_branches()
 				"commit to it, or remove patches/$series and its lines in series"
 		onto=$series
 	done
-}
-
-# format_patch ARG...: git format-patch, the same for every user's configuration
-format_patch()
-{
-	kgit -c core.attributesFile="$OUT/attributes" -c diff.cpp.xfuncname="$CPP_FUNCTION" \
-		format-patch --quiet --zero-commit --no-signature --no-notes \
-		--abbrev=12 --diff-algorithm=myers -M "$@"
 }
 
 # with_changelog COMMIT: the patch on stdin, with what the notes $NOTES say of the commit
@@ -472,7 +460,6 @@ refresh_stack()
 	mapfile -t names < <(all_series)
 	check_branches "${names[@]}"
 	mkdir -p "$OUT/patches"
-	kgit show base:.gitattributes > "$OUT/attributes" 2>/dev/null || :
 	[[ ! -d $PATCHES ]] || cp -r "$PATCHES/." "$OUT/patches"
 	: > "$OUT/series"
 	for name in "${names[@]}"; do
