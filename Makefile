@@ -37,13 +37,13 @@ boot:		## a shell in the guest of a run, its devices bound to vfio-pci
 	@scripts/fetch/packages tree check
 	@scripts/boot.sh
 
-lint: tree	## all checks of each patch that need no guest
+lint:		## all checks of each patch that need no guest
 ## SERIES=NAME	the patches of one series
 ## P=N		one patch of it
 ## T=PATTERN	the checks
 ## ROW=PATTERN	the configurations to build a patch in
 ## KDIR=PATH	a clone of the kernel's own repository, which has the commits that Fixes: name
-	@scripts/fetch/packages check post lint
+	@scripts/fetch/packages tree check post lint
 	@scripts/lint.sh
 
 test:		## what CI runs: lint but for builds, check, and the tests of the pipeline

@@ -8,16 +8,23 @@
 # all patches of that one. T=PATTERN chooses checks, ROW=PATTERN configurations to build.
 #
 # A series is checked on its home, which is the newest stack that lists it. On another one
-# it is only applied, for those after it.
+# it is only applied, for those after it. Without BASE= the stack is the home of SERIES=,
+# or the default one.
 
+GIVEN=${BASE:-}
 . "${BASH_SOURCE[0]%/*}/lib/common.sh"
 . "${BASH_SOURCE[0]%/*}/lib/series.sh"
-. "${BASH_SOURCE[0]%/*}/lint/common.sh"
-. "${BASH_SOURCE[0]%/*}/lint/build.sh"
 
 P=${P:-}
 T=${T:-*}
 SERIES=${SERIES:-}
+if [[ ! $GIVEN && $SERIES$P == [!0-9]* && $P != all ]]; then
+	home=$(home_of "${SERIES:-${P%/*}}")
+	take_stack "${home:-$BASE}"
+fi
+"$TOP/scripts/tree.sh" || exit
+. "${BASH_SOURCE[0]%/*}/lint/common.sh"
+. "${BASH_SOURCE[0]%/*}/lint/build.sh"
 RESULTS=$LINT/results
 
 # The columns. The checks of a track run one after the other, as they share a
@@ -81,6 +88,8 @@ choose()
 		series=${series:-$here}
 		unit=$series/$P
 	fi
+	[[ $P =~ ^(all|[1-9][0-9]*|.*/[0-9]+|)$ ]] ||
+		die "P=$P is no number of a patch" "" "P=N with SERIES=NAME, P=NAME/N, or P=all"
 	if [[ $series && " $here " != *" $series "* ]]; then
 		home=$(home_of "$series")
 		[[ $home ]] || die "there is no series $series" "" "one of: $here"
@@ -200,8 +209,6 @@ done
 [[ $(rows '*') ]] || die "no configuration matches ROW=$ROW" "" "one of: $(ROW='*' rows '*' | paste -sd' ')"
 mkdir -p "$LINT/log"
 lock "$LINT/lock" "another lint in this clone"
-[[ $(kgit rev-parse -q --verify refs/pipeline/patches) == "$(manifest | kgit hash-object --stdin)" ]] ||
-	die "patches/ or series has changed since make tree applied it" "" "make tree"
 keep_work moved_branches "$TREE_NAME has commits that are not in patches/" "make refresh: the patches are what is checked"
 
 choose

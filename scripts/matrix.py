@@ -25,7 +25,7 @@ import table  # noqa: E402 pylint: disable=wrong-import-position
 
 def cells():
 	"""One for each base and run"""
-	stacks = common.pins('stacks')
+	stacks = common.STACKS
 	for base in [*stacks, *common.pins('ports')]:
 		stack = base if base in stacks else common.pins('stack-for', base)[0]
 		for run in table.read_table(stack):

@@ -16,6 +16,20 @@ import common  # noqa: E402 pylint: disable=wrong-import-position
 import table  # noqa: E402 pylint: disable=wrong-import-position
 
 
+def check_rows(runs):
+	"""Each says what it is for, and has a kernel of its architecture"""
+	with open(os.path.join(common.TOP, 'scripts', 'conf', 'kernels'), encoding='utf-8') as file:
+		kernels = {words[0]: words[1] for words in map(str.split, file)
+			   if words and not words[0].startswith('#')}
+	for run in runs:
+		if not run.purpose:
+			common.die(f'{table.TABLE}: [{run.name}]: for is missing',
+				   'say there what the run is for')
+		if kernels.get(run.kernel.removesuffix('.gdb')) != run.arch:
+			common.die(f'{table.TABLE}: [{run.name}]: scripts/conf/kernels has no '
+				   f'{run.kernel} for {run.arch}', 'add it there, or correct kernel =')
+
+
 def rows(runs):
 	"""The columns of each"""
 	yield 'run', 'arch', 'kernel', 'groups', 'for'
@@ -34,6 +48,7 @@ def main():
 	"""Print them all, or those that were asked for"""
 	args = table.parse_arguments(__doc__, slow=True)
 	runs = table.choose(args)
+	check_rows(runs)
 	lines = list(rows(runs))
 	widths = [max(len(line[i]) for line in lines) for i in range(4)]
 	for line, run in zip(lines, [None, *runs]):

@@ -35,7 +35,8 @@ configure()
 	kgit config core.autocrlf false
 	kgit config feature.manyFiles true
 	kgit config rebase.updateRefs true
-	kgit config notes.rewriteRef refs/notes/commits
+	# As a pattern, since git warns of a name when there are no notes yet
+	kgit config notes.rewriteRef 'refs/notes/commit[s]'
 }
 
 # source_commit SOURCE: for a git tree, the pinned version's tag if it has one,

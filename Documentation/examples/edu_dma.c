@@ -6,8 +6,7 @@
  *
  * Usage: edu_dma /dev/vfio/devices/noiommu-vfioX
  *
- * Needs CAP_SYS_RAWIO. To build it against kernel headers from before
- * IOMMU_IOAS_NOIOMMU_GET_PA add -I include-overlay.
+ * Needs CAP_SYS_RAWIO. Builds with any kernel headers, with -I include-overlay.
  */
 #include <err.h>
 #include <errno.h>
@@ -20,11 +19,11 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#include <linux/iommufd.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 
 #include "iommufd_noiommu.h"
+#include "vfio_cdev.h"
 
 /* Registers in BAR 0. The last three are 64 bits wide. */
 #define EDU_DMA_SRC	0x80

@@ -7,7 +7,7 @@
  * Usage: extents /dev/vfio/devices/noiommu-vfioX
  *
  * Needs CAP_SYS_RAWIO, and CAP_SYS_ADMIN to read the pagemap. Builds with any
- * kernel headers, as it takes the array form from include-overlay.
+ * kernel headers, with -I include-overlay.
  */
 #include <err.h>
 #include <errno.h>
@@ -20,10 +20,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#include <linux/iommufd.h>
 #include <linux/vfio.h>
 
 #include "iommufd_noiommu.h"
+#include "vfio_cdev.h"
 
 #define IOVA		0x10000000
 #define BUFFER		(1 << 20)

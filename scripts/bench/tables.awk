@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# tables.awk FIGURES PAGE - print the page with its tables made anew: each is
+# tables.awk FIGURES PAGE - print the page with its tables made again: each is
 # between the comments ".. begin: NAME" and ".. end: NAME"
 #
 # A line of FIGURES: KERNEL MODE WORK MEMORY BYTES AREAS VALUE

@@ -19,6 +19,7 @@ TOP=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
 # shellcheck source=SCRIPTDIR/help.sh
 . "$TOP/scripts/lib/help.sh"
 JOBS=${JOBS:-$(nproc)}
+ARGUMENT=${1:-}
 
 # One clock for the whole pipeline: the first script starts it.
 export PIPELINE_START=${PIPELINE_START:-$EPOCHSECONDS}
@@ -148,6 +149,9 @@ use_stack()
 		"one of: $("$TOP/scripts/lib/pins" stacks | paste -sd' ')"
 }
 
+# The script of a make target is told by variables what to do.
+[[ ! $ARGUMENT || ${0##*/} != *.sh || ${0##*/}/$ARGUMENT == clean.sh/--all ]] ||
+	die "${0##*/} does not know what $ARGUMENT is" "" "$0 --help names the variables that it takes"
 [[ $JOBS =~ ^[1-9][0-9]*$ ]] || die "JOBS=$JOBS is no number of processors"
 use_cache
 # take_stack BASE: that one, if it is another

@@ -37,7 +37,7 @@ choose()
 		[[ ! $SAVE ]] || die "SAVE=1 is for a BASE= of scripts/conf/pins, not for KDIR=" "" \
 			"add the kernel to scripts/conf/pins, or leave SAVE= out"
 		LENDER=$KDIR
-		COMMIT=$(lender_git rev-parse -q --verify "${TARGET:-HEAD}^{commit}") ||
+		COMMIT=$(lender_git rev-parse -q --verify "${TARGET:-HEAD}^{commit}" 2>/dev/null) ||
 			die "KDIR=$KDIR is no git tree that has ${TARGET:-a commit checked out}" "" \
 				"name a git tree of the kernel, and BASE=<a tag or commit of it>"
 		NAME=${COMMIT:0:12}

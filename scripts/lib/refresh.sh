@@ -132,10 +132,7 @@ again()
 	local variant=$PATCHES/$1 made
 
 	made=$(format_patch -1 --stdout "$2")
-	{
-		words_of "$variant"
-		below_words "$(changelog_of "$variant")" "$(sed -n 's/^Variant-of: //p' "$variant")" <<< "$made"
-	} > "$OUT/patches/$1"
+	as_variant "$variant" "$(variant_id "$variant")" <<< "$made" > "$OUT/patches/$1"
 }
 
 # carry: make of $OUT/changed the originals as they read at home, or else variants
@@ -278,7 +275,7 @@ names_in()
 # names
 follow()
 {
-	local variant base name now id
+	local variant base name now
 
 	for variant in "$PATCHES/$1"/*/*.patch; do
 		[[ -e $variant ]] || continue
@@ -292,11 +289,8 @@ follow()
 		fi
 		now=$(printf '%s\n' "$1/$base/$name" | renamed "$1" "$base" | grep "/$base/" | sed 's,.*/,,') || :
 		[[ $now ]] || continue
-		id=$(sed -n 's/^Variant-of: //p' "$variant")
-		{
-			words_of "$OUT/patches/$1/$now"
-			below_words "$(changelog_of "$OUT/patches/$1/$now")" "$id" < <(without_changelog "$variant")
-		} > "$OUT/patches/$1/$base/$now"
+		as_variant "$OUT/patches/$1/$now" "$(variant_id "$variant")" \
+			< <(without_changelog "$variant") > "$OUT/patches/$1/$base/$now"
 	done
 }
 

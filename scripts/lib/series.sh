@@ -262,11 +262,18 @@ below_words()
 	sed '1,/^---$/d'
 }
 
-# as_variant ORIGINAL: that patch, with the diff of the one on stdin
+# as_variant ORIGINAL [ID]: that patch, with the diff of the one on stdin; a variant of
+# what it changes now, or of the patch-id ID
 as_variant()
 {
 	words_of "$1"
-	below_words "$(changelog_of "$1")" "$(patch_id "$1")"
+	below_words "$(changelog_of "$1")" "${2:-$(patch_id "$1")}"
+}
+
+# variant_id VARIANT: the patch-id of the original that it was made for
+variant_id()
+{
+	sed -n 's/^Variant-of: //p' "$1"
 }
 
 # without_changelog PATCH: one that has only what git makes below its "---"

@@ -42,7 +42,11 @@ def pins(*words):
 
 
 # The stack of patches, and what is made of it
-BASE = os.environ.get('BASE') or pins('stacks')[0]
+STACKS = pins('stacks')
+BASE = os.environ.get('BASE') or STACKS[0]
+if BASE not in STACKS:
+	die(f'BASE={BASE}: there is no stack of patches for this kernel',
+	    f'one of: {" ".join(STACKS)}')
 BUILD = os.environ.get('BUILD') or os.path.join(TOP, 'build', BASE)
 
 # For a debugger: kernels have debug information, guests wait for it and have no limit

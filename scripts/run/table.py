@@ -20,12 +20,13 @@ import shlex
 
 import arches
 import common
-from common import BASE, GDB, READ_ERRORS, TOP, TableError, die, lines, pins, read_sections
+from common import BASE, GDB, READ_ERRORS, STACKS, TOP, TableError, die, lines, read_sections
 
 # The pipeline's own tests bring a table of their own.
 TABLE = os.environ.get('RUNS', os.path.join(TOP, 'scripts', 'conf', 'runs.cfg'))
 
 ARCHES = arches.read()
+
 
 DEFAULTS = {
 	'for': '',
@@ -258,7 +259,7 @@ def matching(args, table):
 
 def stack_for(args):
 	"""The first stack that has runs which are asked for, this one before others"""
-	for base in [BASE, *pins('stacks')]:
+	for base in [BASE, *STACKS]:
 		if matching(args, read_table(base)):
 			return base
 	return BASE

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a run came to, and whether that is what the table expects"""
+"""The results of a run, and whether they are what the table expects"""
 
 import fnmatch
 import hashlib
@@ -34,7 +34,7 @@ CONSOLE_LINES = 20
 
 
 class Result:
-	"""What a run came to: entries for the report"""
+	"""The results of a run: entries for the report"""
 
 	def __init__(self, run):
 		self.run = run
