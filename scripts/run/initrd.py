@@ -76,8 +76,18 @@ def kernel_modules(run):
 				       stat.S_IFREG | 0o644, file.read())
 
 
+def append_client(run, file):
+	"""The archive of the program of others that the run uses"""
+	path = os.path.join(common.BUILD, 'client', run.client, 'client.cpio')
+	try:
+		with open(path, 'rb') as archive:
+			shutil.copyfileobj(archive, file)
+	except FileNotFoundError:
+		common.die(f'no archive {path}', f'scripts/build/client {run.client}')
+
+
 def make(run, directory, text):
-	"""The architecture's archive, then the kernel's modules and the instructions"""
+	"""The architecture's archive, the client's, the kernel's modules, the instructions"""
 	base = os.path.join(common.BUILD, 'initramfs', run.arch, 'initramfs.cpio')
 	path = os.path.join(directory, 'initrd')
 	try:
@@ -85,6 +95,8 @@ def make(run, directory, text):
 	except FileNotFoundError:
 		common.die(f'no initramfs {base}', f'scripts/build/initramfs {run.arch}')
 	with open(path, 'ab') as file:
+		if run.client:
+			append_client(run, file)
 		file.write(cpio_archive([*kernel_modules(run),
 					 ('run', stat.S_IFREG | 0o644, text.encode())]))
 	return path

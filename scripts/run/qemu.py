@@ -47,6 +47,8 @@ def command(run, directory, initrd, shell):
 		disk = os.path.join(directory, DISK)
 		subprocess.run(['truncate', '-s', run.disk, disk], check=True)
 		line += ['-drive', 'if=none,id=disk,format=raw,file=' + DISK]
+	for netdev in run.netdevs:
+		line += ['-netdev', netdev]
 	for device in run.devices:
 		line += ['-device', device]
 	if run.monitor:

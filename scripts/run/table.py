@@ -4,7 +4,7 @@
 The table of guest runs, runs.cfg (which documents its keys).
 
 As a program it lists those that are chosen for the shell scripts, a line each:
-name, architecture, kernel flavour.
+name, architecture, kernel flavour, client if any.
 
 	table.py [--slow] [--arch ARCH] [--group GROUP] [--without-group GROUP] [--tests PATTERN] [PATTERN]
 
@@ -39,6 +39,8 @@ DEFAULTS = {
 	'cpus': '2',
 	'memory': '1G',
 	'devices': '',
+	'netdevs': '',
+	'client': '',
 	'disk': '',
 	'disk-hashes': '0',
 	'icount': '',
@@ -100,6 +102,8 @@ class Run:
 		self.cpus = values['cpus']
 		self.memory = values['memory']
 		self.devices = lines(values['devices'])
+		self.netdevs = lines(values['netdevs'])
+		self.client = values['client']
 		self.disk = values['disk']
 		self.disk_hashes = self._number('disk-hashes', values['disk-hashes'])
 		self.icount = values['icount']
@@ -314,7 +318,7 @@ def main():
 		print(stack_for(args))
 		return
 	for run in choose(args):
-		print(run.name, run.arch, run.kernel)
+		print(run.name, run.arch, run.kernel, run.client)
 
 
 if __name__ == '__main__':
