@@ -3,6 +3,7 @@
 
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,6 +15,19 @@ import common
 DISK = 'disk.img'
 # What gdb connects to, likewise
 GDB_SOCKET = 'gdb'
+
+
+def too_old(run):
+	"""What is wrong with the QEMU that is there, if the run needs a newer one"""
+	if not run.qemu:
+		return None
+	program = arches.find(run.arch).qemu
+	output = subprocess.run([program, '--version'], stdout=subprocess.PIPE, text=True,
+				check=True).stdout
+	have = re.search(r'version (\d+)\.(\d+)', output)
+	if have and tuple(map(int, have.groups())) >= tuple(map(int, run.qemu.split('.'))):
+		return None
+	return f'needs QEMU {run.qemu}, this is: {output.splitlines()[0]}'
 
 
 def command(run, directory, initrd, shell):

@@ -34,6 +34,7 @@ DEFAULTS = {
 	'stacks': '',
 	'arch': 'x86_64',
 	'kernel': None,
+	'qemu': '',
 	'machine': '',
 	'cpu': '',
 	'cpus': '2',
@@ -97,6 +98,7 @@ class Run:
 		self.stacks = values['stacks'].split()
 		self.arch = values['arch']
 		self.kernel = values['kernel'] + ('.gdb' if GDB else '')
+		self.qemu = values['qemu']
 		self.machine = values['machine'] or ARCHES[self.arch].machine
 		self.cpu = values['cpu']
 		self.cpus = values['cpus']

@@ -153,14 +153,29 @@ def disk_problems(run, guest, pattern):
 
 def save(run, guest, result):
 	"""For scripts/run/report. Did nothing fail?"""
-	report = {'run': run.name, 'seconds': round(time.monotonic() - guest.started, 3),
-		  'log': os.path.relpath(guest.dir, common.TOP),
+	write(run, guest.dir, time.monotonic() - guest.started, result)
+	return result.count('fail') == 0
+
+
+def skip(run, directory, reason):
+	"""A run that this machine cannot start: each program is skipped, with the reason"""
+	result = Result(run)
+	for test in run.tests:
+		result.add(test.name, 'the program itself', 'skip', 0, [reason])
+	print(f'{run.name:<18} skip: {reason}', flush=True)
+	write(run, directory, 0, result)
+	return True
+
+
+def write(run, directory, seconds, result):
+	"""The file for scripts/run/report"""
+	report = {'run': run.name, 'seconds': round(seconds, 3),
+		  'log': os.path.relpath(directory, common.TOP),
 		  'tests': result.entries}
-	path = os.path.join(guest.dir, 'result.json')
+	path = os.path.join(directory, 'result.json')
 	with open(path + '.new', 'w', encoding='utf-8') as file:
 		json.dump(report, file, indent=1)
 	os.rename(path + '.new', path)
-	return result.count('fail') == 0
 
 
 def judge(run, guest, parsed, errors, pattern):
