@@ -23,7 +23,7 @@
 #include "kselftest_harness.h"
 
 /* /proc/sys/kernel/tainted */
-#define TAINT_WARN	(1UL << 9)
+#define TAINT_WARN	0x200
 
 static const char *device_bdf;
 
