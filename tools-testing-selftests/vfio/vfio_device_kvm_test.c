@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The files of a device and its group in a KVM VFIO device: they can be added,
+ * and removed or left there, also on POWER without a TCE table. The kernel must
+ * not warn about it.
+ */
+#include <linux/kvm.h>
+#include <linux/limits.h>
+#include <linux/types.h>
+#include <linux/vfio.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <libvfio.h>
+#include "kselftest_harness.h"
+
+/* /proc/sys/kernel/tainted */
+#define TAINT_WARN	0x200
+
+static const char *device_bdf;
+
+static unsigned long tainted(void)
+{
+	unsigned long value = 0;
+	FILE *fp = fopen("/proc/sys/kernel/tainted", "r");
+
+	if (fp) {
+		if (fscanf(fp, "%lu", &value) != 1)
+			value = 0;
+		fclose(fp);
+	}
+	return value;
+}
+
+/* Open the group of the device, or its cdev; -1 if it has none */
+static int open_group(void)
+{
+	char link[PATH_MAX], target[PATH_MAX], path[PATH_MAX];
+	ssize_t len;
+
+	snprintf(link, sizeof(link), "/sys/bus/pci/devices/%s/iommu_group",
+		 device_bdf);
+	len = readlink(link, target, sizeof(target) - 1);
+	if (len < 0)
+		return -1;
+	target[len] = 0;
+	snprintf(path, sizeof(path), "/dev/vfio%s", strrchr(target, '/'));
+	return open(path, O_RDWR);
+}
+
+static int open_cdev(void)
+{
+	char path[PATH_MAX];
+	struct dirent *entry;
+	int fd = -1;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev",
+		 device_bdf);
+	dir = opendir(path);
+	if (!dir)
+		return -1;
+	while (fd < 0 && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/dev/vfio/devices/%.255s",
+			 entry->d_name);
+		fd = open(path, O_RDWR);
+	}
+	closedir(dir);
+	return fd;
+}
+
+FIXTURE(vfio_device_kvm) {
+	unsigned long tainted;
+	int device_fd;
+	int file_fd;
+	int kvm_fd;
+	int vm_fd;
+};
+
+FIXTURE_VARIANT(vfio_device_kvm) {
+	int (*open_file)(void);
+};
+
+FIXTURE_VARIANT_ADD(vfio_device_kvm, group) {
+	.open_file = open_group,
+};
+
+FIXTURE_VARIANT_ADD(vfio_device_kvm, cdev) {
+	.open_file = open_cdev,
+};
+
+FIXTURE_SETUP(vfio_device_kvm)
+{
+	struct kvm_create_device create = { .type = KVM_DEV_TYPE_VFIO };
+
+	self->kvm_fd = open("/dev/kvm", O_RDWR);
+	if (self->kvm_fd < 0)
+		SKIP(return, "no /dev/kvm");
+	self->file_fd = variant->open_file();
+	if (self->file_fd < 0)
+		SKIP(return, "the device has no such file");
+	self->vm_fd = ioctl(self->kvm_fd, KVM_CREATE_VM, 0);
+	ASSERT_LE(0, self->vm_fd);
+	ASSERT_EQ(0, ioctl(self->vm_fd, KVM_CREATE_DEVICE, &create));
+	self->device_fd = create.fd;
+	self->tainted = tainted();
+}
+
+FIXTURE_TEARDOWN(vfio_device_kvm)
+{
+	close(self->file_fd);
+	close(self->vm_fd);
+	close(self->kvm_fd);
+}
+
+static int set_attr(int device_fd, u64 attr, void *arg)
+{
+	struct kvm_device_attr args = {
+		.group = KVM_DEV_VFIO_FILE,
+		.attr = attr,
+		.addr = (uintptr_t)arg,
+	};
+
+	return ioctl(device_fd, KVM_SET_DEVICE_ATTR, &args) ? -errno : 0;
+}
+
+TEST_F(vfio_device_kvm, add_and_remove)
+{
+	s32 fd = self->file_fd;
+
+	ASSERT_EQ(0, set_attr(self->device_fd, KVM_DEV_VFIO_FILE_ADD, &fd));
+	ASSERT_EQ(-EEXIST, set_attr(self->device_fd, KVM_DEV_VFIO_FILE_ADD,
+				    &fd));
+	ASSERT_EQ(0, set_attr(self->device_fd, KVM_DEV_VFIO_FILE_DEL, &fd));
+	ASSERT_EQ(-ENOENT, set_attr(self->device_fd, KVM_DEV_VFIO_FILE_DEL,
+				    &fd));
+	ASSERT_EQ(0, close(self->device_fd));
+	EXPECT_EQ(self->tainted & TAINT_WARN, tainted() & TAINT_WARN);
+}
+
+TEST_F(vfio_device_kvm, add_and_close)
+{
+	s32 fd = self->file_fd;
+
+	ASSERT_EQ(0, set_attr(self->device_fd, KVM_DEV_VFIO_FILE_ADD, &fd));
+	ASSERT_EQ(0, close(self->device_fd));
+	EXPECT_EQ(self->tainted & TAINT_WARN, tainted() & TAINT_WARN);
+}
+
+int main(int argc, char *argv[])
+{
+	device_bdf = vfio_selftests_get_bdf(&argc, argv);
+	return test_harness_run(argc, argv);
+}
