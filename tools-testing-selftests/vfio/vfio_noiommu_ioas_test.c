@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <sys/ioctl.h>
@@ -315,6 +316,7 @@ struct work {
 	pthread_t thread;
 	atomic_bool started;
 	atomic_bool done;
+	u64 ns;
 	int ret;
 };
 
@@ -364,12 +366,22 @@ FIXTURE_TEARDOWN(noiommu_threads)
 	close(self->s.iommufd);
 }
 
+static u64 now_ns(void)
+{
+	struct timespec t;
+
+	VFIO_ASSERT_EQ(clock_gettime(CLOCK_MONOTONIC, &t), 0);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
 static void *run_work(void *arg)
 {
 	struct work *work = arg;
+	u64 start = now_ns();
 
 	work->started = true;
 	work->ret = work->function(work->s);
+	work->ns = now_ns() - start;
 	work->done = true;
 	return NULL;
 }
@@ -380,29 +392,28 @@ static void start_work(struct work *work)
 	while (!work->started)
 		usleep(100);
 	/* Into the kernel */
-	usleep(20000);
+	usleep(1000);
 }
 
-/* How often GET_PA returns before @work is done */
-static unsigned int get_pa_until_done(struct __test_metadata *_metadata,
-				      struct work *work, u32 ioas, u64 iova)
+/* How long GET_PA took at most while @work was done */
+static u64 longest_get_pa(struct __test_metadata *_metadata, struct work *work,
+			  u32 ioas, u64 iova)
 {
-	unsigned int count = 0;
+	u64 longest = 0;
 
 	while (!work->done) {
-		u64 length = 1, pa;
+		u64 length = 1, start = now_ns(), pa;
 
 		ASSERT_EQ(0, get_pa(work->s->iommufd, ioas, iova, &length,
 				    &pa));
-		count++;
+		longest = max(longest, now_ns() - start);
 	}
-	return count;
+	return longest;
 }
 
 static int map_large(struct shared *s)
 {
-	return map(s->iommufd, s->ioas, s->large, LARGE_SIZE,
-		   LARGE_IOVA);
+	return map(s->iommufd, s->ioas, s->large, LARGE_SIZE, LARGE_IOVA);
 }
 
 static int alloc_hwpt(struct shared *s)
@@ -419,24 +430,22 @@ static int alloc_hwpt2(struct shared *s)
 	return hwpt_alloc(s->iommufd, s->devid, s->ioas2, &hwpt);
 }
 
-/* One that waits sees the end of the work, and little before */
-#define MANY 50
-
 TEST_F_TIMEOUT(noiommu_threads, get_pa_beside_map_and_hwpt_alloc, 60)
 {
 	struct work mapping = { .function = map_large, .s = &self->s };
 	struct work alloc = { .function = alloc_hwpt, .s = &self->s };
+	u64 longest;
 
-	/* It waits for all that is being mapped, and writers go first */
+	/* The latter waits for all that is being mapped, and writers go first */
 	start_work(&mapping);
 	start_work(&alloc);
-	ASSERT_FALSE(mapping.done);
-	ASSERT_GE(get_pa_until_done(_metadata, &mapping, self->s.ioas, TEST_IOVA),
-		  MANY);
+	longest = longest_get_pa(_metadata, &mapping, self->s.ioas, TEST_IOVA);
 	ASSERT_EQ(0, pthread_join(mapping.thread, NULL));
 	ASSERT_EQ(0, pthread_join(alloc.thread, NULL));
 	ASSERT_EQ(0, mapping.ret);
 	ASSERT_EQ(0, alloc.ret);
+	/* One that waits for it takes about as long as it does */
+	ASSERT_LT(longest, mapping.ns / 2);
 }
 
 TEST_F_TIMEOUT(noiommu_threads, get_pa_beside_hwpt_alloc_of_a_copy, 60)
@@ -452,16 +461,16 @@ TEST_F_TIMEOUT(noiommu_threads, get_pa_beside_hwpt_alloc_of_a_copy, 60)
 		.dst_iova = LARGE_IOVA,
 	};
 	struct work alloc = { .function = alloc_hwpt2, .s = &self->s };
+	u64 longest;
 
 	/* Fills its page table from that of the other IOAS */
 	ASSERT_EQ(0, map_large(&self->s));
 	ASSERT_EQ(0, do_ioctl(self->s.iommufd, IOMMU_IOAS_COPY, &copy));
 	start_work(&alloc);
-	ASSERT_FALSE(alloc.done);
-	ASSERT_GE(get_pa_until_done(_metadata, &alloc, self->s.ioas, LARGE_IOVA),
-		  MANY);
+	longest = longest_get_pa(_metadata, &alloc, self->s.ioas, LARGE_IOVA);
 	ASSERT_EQ(0, pthread_join(alloc.thread, NULL));
 	ASSERT_EQ(0, alloc.ret);
+	ASSERT_LT(longest, alloc.ns / 2);
 }
 
 /* Another device, that has an IOMMU */
