@@ -320,6 +320,24 @@ struct work {
 	int ret;
 };
 
+/* A file of pages that are not contiguous: those between are of another one */
+static int scattered_file(size_t size)
+{
+	const char zero = 0;
+	int fds[2];
+	size_t i;
+
+	fds[0] = memfd_create("scattered", 0);
+	fds[1] = memfd_create("between", 0);
+	for (i = 0; i != size; i += page_size) {
+		VFIO_ASSERT_EQ(pwrite(fds[0], &zero, 1, i), 1);
+		VFIO_ASSERT_EQ(pwrite(fds[1], &zero, 1, i), 1);
+	}
+	VFIO_ASSERT_EQ(ftruncate(fds[0], size), 0);
+	VFIO_ASSERT_EQ(close(fds[1]), 0);
+	return fds[0];
+}
+
 FIXTURE_SETUP(noiommu_threads)
 {
 	u32 pt_id;
@@ -339,9 +357,7 @@ FIXTURE_SETUP(noiommu_threads)
 	pt_id = self->s.ioas;
 	ASSERT_EQ(0, attach(self->s.cdev, &pt_id));
 
-	fd = memfd_create("large", 0);
-	ASSERT_GE(fd, 0);
-	ASSERT_EQ(0, ftruncate(fd, LARGE_FILE));
+	fd = scattered_file(LARGE_FILE);
 	self->s.large = mmap(NULL, LARGE_SIZE, PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
 			     -1, 0);
