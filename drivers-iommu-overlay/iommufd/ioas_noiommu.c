@@ -4,12 +4,11 @@
  * address of an IOVA, or the physical extents of a range of it.
  *
  * The answer is read from the iommu_domain of a noiommu HWPT, which holds every
- * fully mapped area of the io_pagetable. io_pagetable::domains_rwsem keeps that
- * domain, and io_pagetable::iova_rwsem keeps the area: it has pages only while
- * the domain is filled. Only a dma-buf can be revoked all the same, its
- * iopt_pages::mutex prevents that. A range can be long, so all three are dropped
- * from time to time to let writers and other tasks run, and to write to user
- * memory, where a fault can take any time.
+ * fully mapped area of the io_pagetable. io_pagetable::iova_rwsem keeps both: an
+ * area has pages only while the domain is filled. Only a dma-buf can be revoked
+ * all the same, its iopt_pages::mutex prevents that. A range can be long, so the
+ * locks are dropped from time to time to let writers and other tasks run, and to
+ * write to user memory, where a fault can take any time.
  */
 #include <linux/capability.h>
 #include <linux/overflow.h>
@@ -65,7 +64,6 @@ static struct iommu_domain *iopt_noiommu_domain(struct iopt_area *area)
 	struct iommu_domain *domain = area->storage_domain;
 	unsigned long index;
 
-	lockdep_assert_held(&area->iopt->domains_rwsem);
 	lockdep_assert_held(&area->iopt->iova_rwsem);
 
 	/* Of devices that all are without an IOMMU it is the first one */
@@ -149,12 +147,9 @@ static int noiommu_scan_iopt(struct noiommu_scan *scan,
 	struct iopt_area *area;
 	int rc;
 
-	rc = down_read_killable(&iopt->domains_rwsem);
-	if (rc)
-		return rc;
 	rc = down_read_killable(&iopt->iova_rwsem);
 	if (rc)
-		goto out_unlock_domains;
+		return rc;
 
 	scan->budget = NOIOMMU_SCAN_BYTES;
 	do {
@@ -174,8 +169,6 @@ static int noiommu_scan_iopt(struct noiommu_scan *scan,
 	} while (!rc && scan->budget && !noiommu_scan_done(scan));
 
 	up_read(&iopt->iova_rwsem);
-out_unlock_domains:
-	up_read(&iopt->domains_rwsem);
 	return rc;
 }
 
@@ -220,8 +213,8 @@ static unsigned long noiommu_last_iova(unsigned long iova, u64 length)
  * The run ends with the area that has @iova. A run that somebody unmaps while
  * it is looked at ends there.
  *
- * Context: Process context, sleeps. Takes the iopt's domains_rwsem and
- * iova_rwsem for read, and the iopt_pages::mutex of a dma-buf.
+ * Context: Process context, sleeps. Takes the iopt's iova_rwsem for read, and the
+ * iopt_pages::mutex of a dma-buf.
  *
  * Return: 0, or -ENOENT if @iova is not mapped, -EOPNOTSUPP if no noiommu
  * domain is there, -EINVAL if @iova is in a revoked dma-buf, -EINTR if the
@@ -279,9 +272,9 @@ out_end:
  * The extents are merged across areas that follow each other without a gap. They
  * end at the first IOVA that is not mapped, or where @uptr cannot be written.
  *
- * Context: Process context, sleeps. Takes the iopt's domains_rwsem and
- * iova_rwsem for read, and the iopt_pages::mutex of dma-bufs. None of them is
- * held while user memory is written.
+ * Context: Process context, sleeps. Takes the iopt's iova_rwsem for read, and the
+ * iopt_pages::mutex of dma-bufs. None of them is held while user memory is
+ * written.
  *
  * Return: 0, or as iopt_noiommu_get_pa() for @iova, -EFAULT if not even the first
  * extent can be written, -ENOMEM.
@@ -340,7 +333,6 @@ int iommufd_ioas_noiommu_get_pa(struct iommufd_ucmd *ucmd)
 {
 	struct iommu_ioas_noiommu_get_pa *cmd = ucmd->cmd;
 	struct iommufd_ioas *ioas;
-	unsigned long iova;
 	int rc;
 
 	if (!capable(CAP_SYS_RAWIO))
@@ -357,7 +349,7 @@ int iommufd_ioas_noiommu_get_pa(struct iommufd_ucmd *ucmd)
 	}
 	if (!cmd->length)
 		return -EINVAL;
-	if (check_add_overflow(cmd->iova, 0ULL, &iova))
+	if (cmd->iova >= ULONG_MAX)
 		return -EOVERFLOW;
 
 	ioas = iommufd_get_ioas(ucmd->ictx, cmd->ioas_id);
@@ -365,12 +357,13 @@ int iommufd_ioas_noiommu_get_pa(struct iommufd_ucmd *ucmd)
 		return PTR_ERR(ioas);
 
 	if (cmd->flags & IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS)
-		rc = iopt_noiommu_get_extents(&ioas->iopt, iova, &cmd->length,
+		rc = iopt_noiommu_get_extents(&ioas->iopt, cmd->iova,
+					      &cmd->length,
 					      u64_to_user_ptr(cmd->extents_uptr),
 					      &cmd->num_extents);
 	else
-		rc = iopt_noiommu_get_pa(&ioas->iopt, iova, &cmd->length,
-					 &cmd->out_phys);
+		rc = iopt_noiommu_get_pa(&ioas->iopt, cmd->iova,
+					 &cmd->length, &cmd->out_phys);
 	if (rc)
 		goto out_put;
 

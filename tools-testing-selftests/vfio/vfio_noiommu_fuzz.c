@@ -982,6 +982,8 @@ static int expect_get_pa(struct model *m,
 		return -EOPNOTSUPP;
 	if ((many && !args->num_extents) || !args->length)
 		return -EINVAL;
+	if (args->iova == ~0ULL)
+		return -EOVERFLOW;
 	if (!ioas || !area_at(ioas, args->iova))
 		return -ENOENT;
 	if (!nr_domains(m, ioas))
@@ -1316,11 +1318,13 @@ static void call_attach(struct model *m)
 	if (args.argsz < offsetof(typeof(args), pasid) ||
 	    args.flags & ~VFIO_DEVICE_ATTACH_PASID)
 		expected = -EINVAL;
-	else if (args.flags)
-		expected = args.argsz < sizeof(args) || !args.pasid ?
-			   -EINVAL : -EOPNOTSUPP;
+	else if (args.flags && (args.argsz < sizeof(args) || !args.pasid))
+		expected = -EINVAL;
 	else
 		expected = expect_attach(m, args.pt_id);
+	/* No HWPT of the device is for a PASID */
+	if (args.flags && expected != -ENOENT)
+		expected = -EINVAL;
 
 	ret = do_ioctl(m->n.cdev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &args);
 	m->calls++;
