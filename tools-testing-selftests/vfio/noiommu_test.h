@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <sys/mman.h>
+
+#include <linux/mman.h>
 #include <linux/sizes.h>
 
 #include <libvfio.h>
@@ -26,7 +29,7 @@
 static const char *bdf;
 static size_t page_size;
 
-/* Take the devices from the command line. Return all of them. */
+/* Take the devices from the command line or the environment. Return all. */
 static inline char **noiommu_test_init(int *argc, char *argv[], int *nr_bdfs)
 {
 	char **bdfs = vfio_selftests_get_bdfs(argc, argv, nr_bdfs);
@@ -34,6 +37,16 @@ static inline char **noiommu_test_init(int *argc, char *argv[], int *nr_bdfs)
 	bdf = bdfs[0];
 	page_size = getpagesize();
 	return bdfs;
+}
+
+/* 2 MiB pages, or NULL if there are not enough of them */
+static inline void *try_alloc_huge(size_t size)
+{
+	void *va = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE |
+			MAP_HUGETLB | MAP_HUGE_2MB, -1, 0);
+
+	return va == MAP_FAILED ? NULL : va;
 }
 
 /* A mapping of whole pages, and what pagemap says about them */
@@ -82,8 +95,7 @@ static inline void check_mapping(struct __test_metadata *_metadata,
 	u64 offset;
 	int i;
 
-	m.pas = calloc(size / page_size, sizeof(*m.pas));
-	ASSERT_NE(NULL, m.pas);
+	m.pas = calloc_assert(size / page_size, sizeof(*m.pas));
 	pagemap_read(va, m.pas, size / page_size);
 
 	check_pa(_metadata, &m, 0, size);

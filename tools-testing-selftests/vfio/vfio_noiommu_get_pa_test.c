@@ -125,13 +125,22 @@ TEST_F(noiommu_attached, get_pa_needs_rawio)
 	ASSERT_EQ(-EPERM, without_rawio(try_get_pa_at_test_iova, n));
 }
 
-/* A process that was handed the file descriptors can do all the rest */
+/*
+ * A process that was handed the file descriptors can do all the rest. The first
+ * thing that a VMM asks is what the IOMMU can do.
+ */
 static int use_passed_fds(void *arg)
 {
 	struct noiommu *n = arg;
+	struct iommu_hw_info info = {
+		.size = sizeof(info),
+		.dev_id = n->devid,
+	};
 	u16 vendor = 0;
 	u32 hwpt;
 
+	VFIO_ASSERT_EQ(do_ioctl(n->iommufd, IOMMU_GET_HW_INFO, &info),
+		       -EOPNOTSUPP);
 	VFIO_ASSERT_EQ(map(n->iommufd, n->ioas, alloc_mem(SZ_64K, 0), SZ_64K,
 			   TEST_IOVA), 0);
 	VFIO_ASSERT_EQ(cdev_detach(n->cdev), 0);
@@ -157,7 +166,9 @@ TEST_F(noiommu_attached, length_ends_with_the_area)
 	u64 pa;
 
 	/* One physically contiguous piece of memory in three areas */
-	va = alloc_mem(SZ_2M, MAP_HUGETLB | MAP_HUGE_2MB);
+	va = try_alloc_huge(SZ_2M);
+	if (!va)
+		SKIP(return, "needs a free hugetlb page of 2 MiB");
 	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, TEST_IOVA));
 	ASSERT_EQ(0, map(n->iommufd, n->ioas, va + SZ_64K, page_size,
 			 TEST_IOVA + SZ_64K));
@@ -184,7 +195,9 @@ TEST_F(noiommu_attached, huge_page_takes_one_call)
 	u64 offset, length, pa;
 	void *va;
 
-	va = alloc_mem(4 * SZ_2M, MAP_HUGETLB | MAP_HUGE_2MB);
+	va = try_alloc_huge(4 * SZ_2M);
+	if (!va)
+		SKIP(return, "needs 4 free hugetlb pages of 2 MiB");
 	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, 4 * SZ_2M, TEST_IOVA));
 	for (offset = 0; offset < 4 * SZ_2M; offset += SZ_2M) {
 		length = UINT64_MAX;
@@ -251,6 +264,54 @@ TEST_F(noiommu_attached, read_only)
 	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
 }
 
+/* What is read only and was never touched gets its pages by being mapped */
+TEST_F(noiommu_attached, read_only_untouched)
+{
+	struct noiommu *n = &self->n;
+	u64 iova = TEST_IOVA;
+	void *va;
+
+	va = mmap(NULL, SZ_64K, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, va);
+	ASSERT_EQ(0, map_flags(n->iommufd, n->ioas, va, SZ_64K, &iova,
+			       IOMMU_IOAS_MAP_READABLE |
+			       IOMMU_IOAS_MAP_FIXED_IOVA));
+	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
+	/* To write to it later does not move it */
+	memset(va, 1, SZ_64K);
+	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
+}
+
+/* The ioctls of the container, on the IOAS: they can cut a mapping */
+TEST_F(noiommu_attached, unmap_the_middle_by_type1)
+{
+	struct noiommu *n = &self->n;
+	struct iommu_vfio_ioas compat = {
+		.size = sizeof(compat),
+		.ioas_id = n->ioas,
+		.op = IOMMU_VFIO_IOAS_SET,
+	};
+	struct vfio_iommu_type1_dma_unmap cut = {
+		.argsz = sizeof(cut),
+		.iova = TEST_IOVA + SZ_64K,
+		.size = SZ_64K,
+	};
+	void *va = alloc_mem(3 * SZ_64K, 0);
+
+	ASSERT_EQ(0, do_ioctl(n->iommufd, IOMMU_VFIO_IOAS, &compat));
+	ASSERT_EQ(0, do_ioctl(n->iommufd, VFIO_SET_IOMMU,
+			      (void *)VFIO_TYPE1_IOMMU));
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, 3 * SZ_64K, TEST_IOVA));
+	ASSERT_EQ(0, do_ioctl(n->iommufd, VFIO_IOMMU_UNMAP_DMA, &cut));
+	ASSERT_EQ(SZ_64K, cut.size);
+
+	ASSERT_EQ(-ENOENT, try_get_pa(n->iommufd, n->ioas, TEST_IOVA + SZ_64K));
+	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
+	check_mapping(_metadata, n, TEST_IOVA + 2 * SZ_64K, va + 2 * SZ_64K,
+		      SZ_64K);
+}
+
 TEST_F(noiommu_attached, copy)
 {
 	struct noiommu *n = &self->n, other = *n;
@@ -286,7 +347,7 @@ static u64 bar_address(int bar)
 	int fields;
 	int i;
 
-	snprintf(path, sizeof(path), PCI_SYSFS "/%s/resource", bdf);
+	snprintf_assert(path, sizeof(path), PCI_SYSFS "/%s/resource", bdf);
 	file = fopen(path, "r");
 	VFIO_ASSERT_NOT_NULL(file);
 	for (i = 0; i <= bar; i++) {
@@ -309,8 +370,12 @@ TEST_F(noiommu_attached, dmabuf)
 	u64 pa;
 
 	ASSERT_EQ(0, do_ioctl(n->cdev, VFIO_DEVICE_GET_REGION_INFO, &bar));
+	if (!(bar.flags & VFIO_REGION_INFO_FLAG_MMAP) || bar.size <= page_size)
+		SKIP(return, "%s has no BAR 0 of two pages", bdf);
 	set_memory_enable(n->cdev, true);
 	fd = bar_dmabuf(n->cdev, bar.index, bar.size);
+	if (fd == -ENOTTY || fd == -EOPNOTSUPP)
+		SKIP(return, "needs CONFIG_VFIO_PCI_DMABUF");
 	ASSERT_GE(fd, 0);
 
 	/* From the second page on, so that an offset must be heeded */
@@ -470,6 +535,30 @@ FIXTURE_VARIANT_ADD(noiommu_memory, memfd_hugetlb_2mb) {
 	.memfd_flags = MFD_HUGETLB | MFD_HUGE_2MB,
 };
 
+/* MAP_FAILED if it is to be of hugetlb pages and there are not enough of them */
+static void *alloc_memory(u64 size, int mmap_flags, bool memfd,
+			  unsigned int memfd_flags, int *fd)
+{
+	void *va;
+
+	if (memfd) {
+		*fd = memfd_create("noiommu", memfd_flags);
+		VFIO_ASSERT_TRUE(*fd >= 0 || memfd_flags & MFD_HUGETLB);
+		if (*fd < 0)
+			return MAP_FAILED;
+		VFIO_ASSERT_EQ(ftruncate(*fd, size), 0);
+		mmap_flags |= MAP_SHARED;
+	} else {
+		mmap_flags |= MAP_PRIVATE | MAP_ANONYMOUS;
+	}
+
+	va = mmap(NULL, size, PROT_READ | PROT_WRITE, mmap_flags | MAP_POPULATE,
+		  *fd, 0);
+	VFIO_ASSERT_TRUE(va != MAP_FAILED || mmap_flags & MAP_HUGETLB ||
+			 memfd_flags & MFD_HUGETLB);
+	return va;
+}
+
 /* Of the memfd if there is one, of the memory otherwise */
 static int map_memory(struct noiommu *n, int memfd, void *va, u64 size)
 {
@@ -488,19 +577,14 @@ FIXTURE_SETUP(noiommu_memory)
 		.val64 = 0,
 	};
 
-	noiommu_open(n, bdf);
 	self->memfd = -1;
-	if (variant->memfd) {
-		self->memfd = memfd_create("noiommu", variant->memfd_flags);
-		ASSERT_GE(self->memfd, 0);
-		ASSERT_EQ(0, ftruncate(self->memfd, variant->size));
-		self->va = mmap(NULL, variant->size, PROT_READ | PROT_WRITE,
-				MAP_SHARED | MAP_POPULATE, self->memfd, 0);
-		ASSERT_NE(MAP_FAILED, self->va);
-	} else {
-		self->va = alloc_mem(variant->size, variant->mmap_flags);
-	}
+	self->va = alloc_memory(variant->size, variant->mmap_flags,
+				variant->memfd, variant->memfd_flags,
+				&self->memfd);
+	if (self->va == MAP_FAILED)
+		SKIP(return, "needs 4 free hugetlb pages of 2 MiB");
 
+	noiommu_open(n, bdf);
 	option.object_id = n->ioas;
 	if (variant->small_entries)
 		ASSERT_EQ(0, do_ioctl(n->iommufd, IOMMU_OPTION, &option));
@@ -526,10 +610,21 @@ TEST_F(noiommu_memory, get_pa)
 	check_mapping(_metadata, &self->n, TEST_IOVA, self->va, variant->size);
 }
 
+/* Possible if all that is mapped is of files; nothing moves in either case */
+TEST_F(noiommu_memory, change_process)
+{
+	struct iommu_ioas_change_process args = { .size = sizeof(args) };
+
+	ASSERT_EQ(variant->memfd ? 0 : -EINVAL,
+		  do_ioctl(self->n.iommufd, IOMMU_IOAS_CHANGE_PROCESS, &args));
+	check_mapping(_metadata, &self->n, TEST_IOVA, self->va, variant->size);
+}
+
 int main(int argc, char *argv[])
 {
 	int nr_bdfs;
 
 	noiommu_test_init(&argc, argv, &nr_bdfs);
+	noiommu_require(bdf);
 	return test_harness_run(argc, argv);
 }

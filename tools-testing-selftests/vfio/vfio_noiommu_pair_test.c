@@ -202,6 +202,7 @@ int main(int argc, char *argv[])
 	int nr_bdfs;
 
 	bdfs = noiommu_test_init(&argc, argv, &nr_bdfs);
+	noiommu_require(bdf);
 	if (nr_bdfs > 1)
 		bdf2 = bdfs[1];
 	return test_harness_run(argc, argv);
