@@ -270,7 +270,7 @@ FIXTURE_SETUP(noiommu_dma)
 
 	driver = &self->device->driver;
 	if (!driver->ops || strcmp(driver->ops->name, "nvme"))
-		SKIP(return, "needs an NVMe controller that VFIO_SELFTESTS_SCRATCH allows to overwrite");
+		SKIP(return, "needs an NVMe controller in VFIO_SELFTESTS_SCRATCH");
 
 	if (!buffer_alloc(&self->src, variant->src_offset, variant->mmap_flags,
 			  variant->memfd) ||

@@ -417,7 +417,7 @@ static void faults_init(void)
 		if (access(path, W_OK)) {
 			if (fault_settings[i].optional)
 				continue;
-			ksft_exit_skip("needs CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC and CONFIG_FAULT_INJECTION_DEBUG_FS: there is no %s\n",
+			ksft_exit_skip("needs the faults of the config fragment: there is no %s\n",
 				       path);
 		}
 		restore_at_exit(path);

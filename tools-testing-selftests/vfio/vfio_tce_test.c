@@ -1233,7 +1233,7 @@ int main(int argc, char *argv[])
 	for (int i = 0; i < nr_bdfs && i < 2; i++) {
 		bdfs[i] = given[i];
 		if (!vfio_selftests_is_scratch(bdfs[i]))
-			ksft_exit_skip("VFIO_SELFTESTS_SCRATCH does not allow to overwrite the disk of %s\n",
+			ksft_exit_skip("needs %s in VFIO_SELFTESTS_SCRATCH\n",
 				       bdfs[i]);
 	}
 	return test_harness_run(argc, argv);

@@ -285,7 +285,7 @@ static void nvme_identify_disk(struct vfio_pci_device *device)
 
 	nvme_identify(device, NVME_NSID, NVME_ID_CNS_NS);
 	flbas = nvme->buffer[NVME_ID_NS_FLBAS];
-	format = NVME_ID_NS_FORMAT(flbas);
+	format = (flbas & 0xf) | (flbas >> 5 & 3) << 4;
 	lbaf = &nvme->buffer[NVME_ID_NS_LBAF(format)];
 
 	VFIO_ASSERT_EQ(le16_to_cpu(*(__le16 *)&lbaf[NVME_ID_NS_LBAF_MS]), 0,

@@ -49,7 +49,6 @@
 #define NVME_ID_CTRL_MDTS	77
 #define NVME_ID_NS_NSZE		0
 #define NVME_ID_NS_FLBAS	26
-#define NVME_ID_NS_FORMAT(flbas) (((flbas) & 0xf) | ((flbas) >> 5 & 3) << 4)
 #define NVME_ID_NS_LBAF(i)	(128 + 4 * (i))
 #define NVME_ID_NS_LBAF_MS	0
 #define NVME_ID_NS_LBAF_DS	2
