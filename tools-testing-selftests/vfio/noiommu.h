@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the tests of the noiommu mode share: the ioctls of iommufd and of the
- * cdev, a device that is bound, and the kernel's counters.
+ * cdev, a device that is bound, the kernel's counters, and what keeps a test
+ * from changing the machine for good.
  */
 #ifndef SELFTESTS_VFIO_NOIOMMU_H
 #define SELFTESTS_VFIO_NOIOMMU_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,11 +22,13 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <linux/capability.h>
 #include <linux/iommufd.h>
+#include <linux/limits.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 
@@ -284,12 +289,22 @@ static inline int open_cdev(const char *dev_bdf)
 	return ret;
 }
 
+/* Is there a node of that name? The options have other names elsewhere. */
 static inline bool cdev_is_noiommu(const char *dev_bdf)
 {
-	const char *path = vfio_pci_get_cdev_path(dev_bdf);
-	bool ret = strstr(path, "/noiommu-vfio");
+	struct dirent *entry;
+	char path[PATH_MAX];
+	bool ret = false;
+	DIR *dir;
 
-	free((void *)path);
+	snprintf_assert(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev",
+			dev_bdf);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir)))
+		ret |= !strncmp(entry->d_name, "noiommu-vfio",
+				strlen("noiommu-vfio"));
+	if (dir)
+		closedir(dir);
 	return ret;
 }
 
@@ -341,20 +356,96 @@ static inline u64 read_number(const char *path, const char *name)
 	return value;
 }
 
-static inline void write_file(const char *path, const char *text)
+/* For what may fail: 0 or a negative errno */
+static inline int try_write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY);
+	int ret = 0;
 
-	VFIO_ASSERT_GE(fd, 0, "open(%s) failed\n", path);
-	VFIO_ASSERT_EQ(write(fd, text, strlen(text)), strlen(text),
-		       "write(%s) failed\n", path);
-	VFIO_ASSERT_EQ(close(fd), 0);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) != strlen(text))
+		ret = -errno;
+	close(fd);
+	return ret;
 }
 
-/* Both counters are per CPU and are only folded from time to time */
+static inline void write_file(const char *path, const char *text)
+{
+	int ret = try_write_file(path, text);
+
+	VFIO_ASSERT_EQ(ret, 0, "writing %s to %s failed: %d\n", text, path, ret);
+}
+
+/* What a test changes for a while, and what was there before */
+struct saved_file {
+	struct saved_file *next;
+	char *path;
+	pid_t pid;
+	char text[256];
+};
+
+static inline struct saved_file **saved_files(void)
+{
+	static struct saved_file *first;
+
+	return &first;
+}
+
+/* Not in the processes that the tests run in: they end before the program */
+static inline void restore_files(void)
+{
+	struct saved_file *saved;
+
+	for (saved = *saved_files(); saved; saved = saved->next)
+		if (saved->pid == getpid())
+			try_write_file(saved->path, saved->text);
+}
+
+static inline void exit_on_signal(int sig)
+{
+	exit(KSFT_FAIL);
+}
+
+/*
+ * Write back what a setting is now when the program ends, however the tests
+ * end. To be called before the tests are run.
+ */
+static inline void restore_at_exit(const char *path)
+{
+	struct saved_file *saved = calloc_assert(1, sizeof(*saved));
+	int fd = open(path, O_RDONLY);
+	ssize_t len;
+
+	if (fd < 0) {
+		free(saved);
+		return;
+	}
+	len = read(fd, saved->text, sizeof(saved->text) - 1);
+	VFIO_ASSERT_GE(len, 0, "Cannot read %s\n", path);
+	close(fd);
+	/* How sysfs shows that there is none */
+	if (!strcmp(saved->text, "(null)\n"))
+		strcpy(saved->text, "\n");
+	saved->path = strdup(path);
+	VFIO_ASSERT_NOT_NULL(saved->path);
+	saved->pid = getpid();
+	if (!*saved_files()) {
+		VFIO_ASSERT_EQ(atexit(restore_files), 0);
+		signal(SIGINT, exit_on_signal);
+		signal(SIGTERM, exit_on_signal);
+	}
+	saved->next = *saved_files();
+	*saved_files() = saved;
+}
+
+/*
+ * The counters are those of the whole machine. They are per CPU and are only
+ * folded from time to time.
+ */
 static inline void fold_counters(void)
 {
-	write_file("/proc/sys/vm/stat_refresh", "1");
+	try_write_file("/proc/sys/vm/stat_refresh", "1");
 }
 
 static inline u64 table_kib(void)
@@ -369,6 +460,39 @@ static inline u64 pinned_pages(void)
 	return read_number("/proc/vmstat", "nr_foll_pin_acquired ") -
 	       read_number("/proc/vmstat", "nr_foll_pin_released ");
 }
+
+struct counters {
+	u64 tables;
+	u64 pinned;
+};
+
+static inline void read_counters(struct counters *c)
+{
+	c->tables = table_kib();
+	c->pinned = pinned_pages();
+}
+
+/*
+ * Has anything been left behind since? Others may use the machine: what they
+ * have for a while does not count. What they keep looks as if it had been left
+ * behind, so do the same again before you believe it: see LEAK_TRIES.
+ */
+static inline bool counters_grew(const struct counters *before)
+{
+	struct counters now;
+	int i;
+
+	for (i = 0; i != 20; i++) {
+		read_counters(&now);
+		if (now.tables <= before->tables && now.pinned <= before->pinned)
+			return false;
+		usleep(50 * 1000);
+	}
+	return true;
+}
+
+/* What leaves something behind does so each time */
+#define LEAK_TRIES 3
 
 static inline void *alloc_mem(size_t size, int flags)
 {
@@ -393,22 +517,75 @@ static inline void drop_rawio(void)
 	VFIO_ASSERT_EQ(syscall(SYS_capset, &hdr, data), 0);
 }
 
-/* Run fn() in a process that is root in all but CAP_SYS_RAWIO */
-static inline int without_rawio(int (*fn)(void *arg), void *arg)
+/*
+ * Return what fn() does in another process. Its result comes by a pipe, so that
+ * an assertion that fails there is not taken for one.
+ */
+static inline int __in_child(int (*fn)(void *arg), void *arg, bool rawio)
 {
-	int status;
+	int fds[2], ret;
+	ssize_t len;
 	pid_t pid;
 
+	VFIO_ASSERT_EQ(pipe(fds), 0);
 	fflush(NULL);
 	pid = fork();
 	VFIO_ASSERT_GE(pid, 0);
 	if (!pid) {
-		drop_rawio();
-		_exit(-fn(arg));
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(fds[0]);
+		if (!rawio)
+			drop_rawio();
+		ret = fn(arg);
+		VFIO_ASSERT_EQ(write(fds[1], &ret, sizeof(ret)), sizeof(ret));
+		_exit(0);
 	}
-	VFIO_ASSERT_EQ(waitpid(pid, &status, 0), pid);
-	VFIO_ASSERT_TRUE(WIFEXITED(status));
-	return -WEXITSTATUS(status);
+	close(fds[1]);
+	len = read(fds[0], &ret, sizeof(ret));
+	close(fds[0]);
+	VFIO_ASSERT_EQ(waitpid(pid, NULL, 0), pid);
+	VFIO_ASSERT_EQ(len, sizeof(ret), "The child has no result\n");
+	return ret;
+}
+
+static inline int in_child(int (*fn)(void *arg), void *arg)
+{
+	return __in_child(fn, arg, true);
+}
+
+/* The same for a process that is root in all but CAP_SYS_RAWIO */
+static inline int without_rawio(int (*fn)(void *arg), void *arg)
+{
+	return __in_child(fn, arg, false);
+}
+
+/* Skip the whole program unless all is there that a test of the cdev needs */
+static inline void noiommu_require(const char *dev_bdf)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	if (access("/dev/iommu", F_OK))
+		ksft_exit_skip("needs CONFIG_IOMMUFD\n");
+	snprintf_assert(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev",
+			dev_bdf);
+	if (access(path, F_OK))
+		ksft_exit_skip("%s is not bound to vfio-pci\n", dev_bdf);
+	if (!cdev_is_noiommu(dev_bdf))
+		ksft_exit_skip("%s has no noiommu cdev\n", dev_bdf);
+
+	fd = open_cdev(dev_bdf);
+	if (fd < 0)
+		ksft_exit_skip("cannot open the cdev of %s: %s\n", dev_bdf,
+			       strerror(-fd));
+	close(fd);
+	fd = open("/dev/iommu", O_RDWR);
+	if (fd < 0)
+		ksft_exit_skip("cannot open /dev/iommu: %s\n", strerror(errno));
+	close(fd);
+	/* Pages have no addresses there for others */
+	if (!pagemap_pa(&fd))
+		ksft_exit_skip("needs CAP_SYS_ADMIN to read physical addresses\n");
 }
 
 /*
@@ -441,21 +618,21 @@ static inline void noiommu_close(struct noiommu *n)
 /* A BAR as a dma-buf, which takes its memory to be enabled */
 static inline int bar_dmabuf(int cdev, int bar, u64 size)
 {
-	struct {
-		struct vfio_device_feature hdr;
-		struct vfio_device_feature_dma_buf dma_buf;
-		struct vfio_region_dma_range range;
-	} args = {
-		.hdr.argsz = sizeof(args),
-		.hdr.flags = VFIO_DEVICE_FEATURE_GET |
-			     VFIO_DEVICE_FEATURE_DMA_BUF,
-		.dma_buf.region_index = bar,
-		.dma_buf.open_flags = O_RDWR | O_CLOEXEC,
-		.dma_buf.nr_ranges = 1,
-		.range.length = size,
-	};
-	int fd = ioctl(cdev, VFIO_DEVICE_FEATURE, &args);
+	u64 buf[(sizeof(struct vfio_device_feature) +
+		 sizeof(struct vfio_device_feature_dma_buf) +
+		 sizeof(struct vfio_region_dma_range)) / sizeof(u64)] = {};
+	struct vfio_device_feature *feature = (void *)buf;
+	struct vfio_device_feature_dma_buf *dma_buf = (void *)feature->data;
+	int fd;
 
+	feature->argsz = sizeof(buf);
+	feature->flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF;
+	dma_buf->region_index = bar;
+	dma_buf->open_flags = O_RDWR | O_CLOEXEC;
+	dma_buf->nr_ranges = 1;
+	dma_buf->dma_ranges[0].length = size;
+
+	fd = ioctl(cdev, VFIO_DEVICE_FEATURE, feature);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -476,21 +653,19 @@ static inline void set_memory_enable(int cdev, bool enable)
 /* The eventfd by which the kernel asks for the device */
 static inline int request_eventfd(int cdev)
 {
-	struct {
-		struct vfio_irq_set hdr;
-		s32 fd;
-	} irq = {
-		.hdr.argsz = sizeof(irq),
-		.hdr.flags = VFIO_IRQ_SET_DATA_EVENTFD |
-			     VFIO_IRQ_SET_ACTION_TRIGGER,
-		.hdr.index = VFIO_PCI_REQ_IRQ_INDEX,
-		.hdr.count = 1,
-		.fd = eventfd(0, 0),
-	};
+	u32 buf[(sizeof(struct vfio_irq_set) + sizeof(s32)) / sizeof(u32)] = {};
+	struct vfio_irq_set *irq = (void *)buf;
+	int fd = eventfd(0, 0);
 
-	VFIO_ASSERT_GE(irq.fd, 0);
-	VFIO_ASSERT_EQ(do_ioctl(cdev, VFIO_DEVICE_SET_IRQS, &irq), 0);
-	return irq.fd;
+	VFIO_ASSERT_GE(fd, 0);
+	irq->argsz = sizeof(buf);
+	irq->flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
+	irq->index = VFIO_PCI_REQ_IRQ_INDEX;
+	irq->count = 1;
+	memcpy(irq->data, &fd, sizeof(fd));
+
+	VFIO_ASSERT_EQ(do_ioctl(cdev, VFIO_DEVICE_SET_IRQS, irq), 0);
+	return fd;
 }
 
 static inline bool wait_for_request(int event)

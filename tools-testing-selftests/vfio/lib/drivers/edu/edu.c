@@ -4,10 +4,13 @@
  * device, in either direction, and a register makes it send an interrupt. See
  * docs/specs/edu in QEMU.
  *
- * Give it "dma_mask=0xffffffffffff", as it ignores all but the low 28 bits of an
- * address by default. A DMA takes it 100 ms.
+ * It ignores the bits of an address that its property dma_mask does not have, by
+ * default all but the low 28, and so would write to other memory. The device does
+ * not tell the mask. Tell it by $VFIO_SELFTESTS_EDU_DMA_MASK, without which the
+ * device is not used. A DMA takes it 100 ms.
  */
 #include <stdint.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <linux/bits.h>
@@ -58,8 +61,18 @@ static inline struct edu_state *to_edu_state(struct vfio_pci_device *device)
 	return device->driver.region.vaddr;
 }
 
+/* 0 if nobody told it */
+static u64 edu_dma_mask(void)
+{
+	const char *mask = getenv("VFIO_SELFTESTS_EDU_DMA_MASK");
+
+	return mask ? strtoull(mask, NULL, 0) : 0;
+}
+
 static int edu_probe(struct vfio_pci_device *device)
 {
+	static bool told;
+
 	if (!vfio_pci_device_match(device, PCI_VENDOR_ID_QEMU, PCI_DEVICE_ID_QEMU_EDU))
 		return -EINVAL;
 
@@ -67,6 +80,13 @@ static int edu_probe(struct vfio_pci_device *device)
 
 	if ((readl(device->bars[0].vaddr + EDU_ID) & EDU_ID_MASK) != EDU_ID_VALUE)
 		return -EINVAL;
+
+	if (!edu_dma_mask()) {
+		if (!told)
+			dev_err(device, "edu: not used without VFIO_SELFTESTS_EDU_DMA_MASK, the dma_mask that QEMU was given\n");
+		told = true;
+		return -EINVAL;
+	}
 
 	return 0;
 }
@@ -142,6 +162,11 @@ static bool edu_next(struct vfio_pci_device *device)
 				      &size, &addr);
 	if (edu->error)
 		return false;
+	if ((addr | (addr + size - 1)) & ~edu_dma_mask()) {
+		dev_err(device, "edu: the device cannot reach 0x%lx\n", addr);
+		edu->error = -ERANGE;
+		return false;
+	}
 
 	buffer = EDU_BUFFER + edu->done;
 	if (edu->to_memory)

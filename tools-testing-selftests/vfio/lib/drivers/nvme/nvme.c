@@ -3,9 +3,10 @@
  * NVMe controllers, which do not copy memory to memory: they write the source to
  * a disk and read the destination back from there. What was at the start of the
  * disk is lost. So that it is nobody's data, only the controller that QEMU
- * emulates is supported.
+ * emulates is supported, and only if $VFIO_SELFTESTS_SCRATCH has its BDF.
  */
 #include <stdint.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/align.h>
@@ -42,6 +43,9 @@ enum nvme_queue_id {
 #define NVME_MSIX_VECTOR 1
 
 #define NVME_NSID 1
+
+/* A test has 30 seconds: the reason is to be told before it is killed */
+#define NVME_TIMEOUT_S 10
 
 /* What the controller accesses, each in a page because that is contiguous */
 struct nvme_queue_memory {
@@ -84,9 +88,19 @@ static inline struct nvme_state *to_nvme_state(struct vfio_pci_device *device)
 
 static int nvme_probe(struct vfio_pci_device *device)
 {
+	static bool told;
+
 	if (!vfio_pci_device_match(device, PCI_VENDOR_ID_REDHAT,
 				   PCI_DEVICE_ID_REDHAT_NVME))
 		return -EINVAL;
+
+	if (!vfio_selftests_is_scratch(device->bdf)) {
+		if (!told)
+			dev_err(device, "nvme: not used as it would overwrite the disk. VFIO_SELFTESTS_SCRATCH=%s allows it.\n",
+				device->bdf);
+		told = true;
+		return -EPERM;
+	}
 
 	VFIO_ASSERT_NOT_NULL(device->bars[0].vaddr);
 	return 0;
@@ -130,18 +144,26 @@ static void nvme_ring(struct vfio_pci_device *device, enum nvme_queue_id id)
 	writel(queue->sq_tail, nvme_doorbell(device, id, false));
 }
 
+static time_t nvme_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
 /* Wait for the next completion on a queue, and return its status */
 static int nvme_wait(struct vfio_pci_device *device, enum nvme_queue_id id)
 {
-	u32 sleep_us = 50, attempts = 20000000 / sleep_us;
+	time_t end = nvme_seconds() + NVME_TIMEOUT_S;
 	struct nvme_state *nvme = to_nvme_state(device);
 	struct nvme_queue *queue = &nvme->queues[id];
 	struct nvme_completion *cqe = &nvme->memory[id].cq[queue->cq_head];
 	u16 status;
 
 	while (((status = le16_to_cpu(READ_ONCE(cqe->status))) & 1) != queue->phase) {
-		VFIO_ASSERT_GT(--attempts, 0, "No completion on queue %u\n", id);
-		usleep(sleep_us);
+		VFIO_ASSERT_LE(nvme_seconds(), end, "No completion on queue %u\n", id);
+		usleep(50);
 	}
 
 	/* The data must not be read before the completion has been. */
@@ -181,11 +203,8 @@ static void nvme_admin_command(struct vfio_pci_device *device,
 static void nvme_wait_ready(struct vfio_pci_device *device, bool ready)
 {
 	void *bar0 = device->bars[0].vaddr;
-	u32 sleep_ms = 1, attempts;
+	time_t end = nvme_seconds() + NVME_TIMEOUT_S;
 	u32 status;
-
-	/* In units of 500 ms, and at least one of these */
-	attempts = (NVME_CAP_TIMEOUT(readq(bar0 + NVME_REG_CAP)) + 1) * 500 / sleep_ms;
 
 	for (;;) {
 		status = readl(bar0 + NVME_REG_CSTS);
@@ -193,8 +212,8 @@ static void nvme_wait_ready(struct vfio_pci_device *device, bool ready)
 		if (!!(status & NVME_CSTS_RDY) == ready)
 			break;
 
-		VFIO_ASSERT_GT(--attempts, 0);
-		usleep(sleep_ms * 1000);
+		VFIO_ASSERT_LE(nvme_seconds(), end, "The controller is not ready\n");
+		usleep(1000);
 	}
 }
 
@@ -262,11 +281,19 @@ static u64 nvme_max_transfer(struct vfio_pci_device *device)
 static void nvme_identify_disk(struct vfio_pci_device *device)
 {
 	struct nvme_state *nvme = to_nvme_state(device);
-	u8 format;
+	u8 flbas, format, *lbaf;
 
 	nvme_identify(device, NVME_NSID, NVME_ID_CNS_NS);
-	format = nvme->buffer[NVME_ID_NS_FLBAS] & 0xf;
-	nvme->block_size = 1UL << nvme->buffer[NVME_ID_NS_LBAF(format) + NVME_ID_NS_LBAF_DS];
+	flbas = nvme->buffer[NVME_ID_NS_FLBAS];
+	format = (flbas & 0xf) | (flbas >> 5 & 3) << 4;
+	lbaf = &nvme->buffer[NVME_ID_NS_LBAF(format)];
+
+	VFIO_ASSERT_EQ(le16_to_cpu(*(__le16 *)&lbaf[NVME_ID_NS_LBAF_MS]), 0,
+		       "The blocks of the disk have metadata\n");
+	VFIO_ASSERT_GE(lbaf[NVME_ID_NS_LBAF_DS], 9, "There is no namespace 1\n");
+	nvme->block_size = 1UL << lbaf[NVME_ID_NS_LBAF_DS];
+	/* send_msi() reads a block to a page */
+	VFIO_ASSERT_LE(nvme->block_size, NVME_PAGE_SIZE);
 	nvme->nr_blocks = le64_to_cpu(*(__le64 *)&nvme->buffer[NVME_ID_NS_NSZE]);
 }
 
@@ -476,6 +503,19 @@ int nvme_read(struct vfio_pci_device *device, iova_t iova, u64 offset, u64 size)
 {
 	return nvme_transfer(device, &to_nvme_state(device)->read,
 			     nvme_cmd_read, iova, offset, size);
+}
+
+int nvme_flush(struct vfio_pci_device *device)
+{
+	struct nvme_command cmd = {
+		.opcode = nvme_cmd_flush,
+		.nsid = cpu_to_le32(NVME_NSID),
+	};
+
+	VFIO_ASSERT_TRUE(device->driver.initialized);
+	VFIO_ASSERT_FALSE(device->driver.memcpy_in_progress);
+
+	return nvme_command(device, NVME_COPY_QUEUE, &cmd);
 }
 
 u64 nvme_capacity(struct vfio_pci_device *device)

@@ -18,7 +18,6 @@
 #define NVME_REG_DBS		0x1000	/* Submission Queue 0 Tail Doorbell */
 
 #define NVME_CAP_MQES(cap)	((cap) & 0xffff)
-#define NVME_CAP_TIMEOUT(cap)	(((cap) >> 24) & 0xff)	/* 500 ms each */
 #define NVME_CAP_STRIDE(cap)	(((cap) >> 32) & 0xf)
 #define NVME_CAP_MPSMIN(cap)	(((cap) >> 48) & 0xf)
 
@@ -36,6 +35,7 @@
 #define nvme_admin_set_features	0x09
 
 /* Opcodes of I/O commands */
+#define nvme_cmd_flush		0x00
 #define nvme_cmd_write		0x01
 #define nvme_cmd_read		0x02
 
@@ -50,6 +50,7 @@
 #define NVME_ID_NS_NSZE		0
 #define NVME_ID_NS_FLBAS	26
 #define NVME_ID_NS_LBAF(i)	(128 + 4 * (i))
+#define NVME_ID_NS_LBAF_MS	0
 #define NVME_ID_NS_LBAF_DS	2
 
 struct nvme_command {

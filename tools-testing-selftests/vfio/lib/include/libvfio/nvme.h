@@ -20,6 +20,12 @@ struct vfio_pci_device;
 int nvme_write(struct vfio_pci_device *device, iova_t iova, u64 offset, u64 size);
 int nvme_read(struct vfio_pci_device *device, iova_t iova, u64 offset, u64 size);
 
+/*
+ * Wait until all that was written is on the disk and not only in a cache. Returns
+ * like the two above.
+ */
+int nvme_flush(struct vfio_pci_device *device);
+
 /* The size of the disk in bytes */
 u64 nvme_capacity(struct vfio_pci_device *device);
 

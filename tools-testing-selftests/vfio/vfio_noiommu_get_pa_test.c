@@ -1,0 +1,630 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * IOMMU_IOAS_NOIOMMU_GET_PA: the physical addresses of memory of every kind, and
+ * each errno.
+ *
+ * Usage: vfio_noiommu_get_pa_test [harness options] BDF
+ */
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include <linux/iommufd.h>
+#include <linux/memfd.h>
+#include <linux/mman.h>
+#include <linux/sizes.h>
+#include <linux/vfio.h>
+
+#include <libvfio.h>
+
+#include "noiommu_test.h"
+
+/* The device is attached to the IOAS */
+
+FIXTURE(noiommu_attached) {
+	struct noiommu n;
+};
+
+FIXTURE_SETUP(noiommu_attached)
+{
+	noiommu_open(&self->n, bdf);
+	ASSERT_EQ(0, cdev_attach_to(self->n.cdev, self->n.ioas));
+}
+
+FIXTURE_TEARDOWN(noiommu_attached)
+{
+	noiommu_close(&self->n);
+}
+
+TEST_F(noiommu_attached, unmapped)
+{
+	struct noiommu *n = &self->n;
+	void *va = alloc_mem(SZ_64K, 0);
+
+	ASSERT_EQ(-ENOENT, try_get_pa(n->iommufd, n->ioas, TEST_IOVA));
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, TEST_IOVA));
+	ASSERT_EQ(-ENOENT, try_get_pa(n->iommufd, n->ioas, 0));
+	ASSERT_EQ(-ENOENT, try_get_pa(n->iommufd, n->ioas, TEST_IOVA - 1));
+	ASSERT_EQ(-ENOENT, try_get_pa(n->iommufd, n->ioas, TEST_IOVA + SZ_64K));
+	ASSERT_EQ(-ENOENT, try_get_pa(n->iommufd, n->ioas, UINT64_MAX));
+	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
+	ASSERT_EQ(0, unmap(n->iommufd, n->ioas, TEST_IOVA, SZ_64K));
+	ASSERT_EQ(-ENOENT, try_get_pa(n->iommufd, n->ioas, TEST_IOVA));
+}
+
+TEST_F(noiommu_attached, bad_arguments)
+{
+	struct noiommu *n = &self->n;
+	struct {
+		struct iommu_ioas_noiommu_get_pa cmd;
+		u64 more;
+	} args, good = {
+		.cmd.size = sizeof(good.cmd),
+		.cmd.ioas_id = n->ioas,
+		.cmd.iova = TEST_IOVA,
+		.cmd.length = SZ_64K,
+		.cmd.out_phys = 0x5a5a5a5a5a5a5a5a,
+	};
+
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, alloc_mem(SZ_64K, 0), SZ_64K,
+			 TEST_IOVA));
+
+#define CHECK_REFUSED(_errno, _change) do {				\
+	typeof(args) before;						\
+									\
+	args = good;							\
+	_change;							\
+	before = args;							\
+	ASSERT_EQ(-(_errno), do_ioctl(n->iommufd,			\
+				      IOMMU_IOAS_NOIOMMU_GET_PA, &args)); \
+	ASSERT_EQ(0, memcmp(&before, &args, sizeof(args)));		\
+} while (0)
+
+	CHECK_REFUSED(EOPNOTSUPP, args.cmd.flags = 1);
+	CHECK_REFUSED(EOPNOTSUPP, args.cmd.flags = 1U << 31);
+	CHECK_REFUSED(EOPNOTSUPP, args.cmd.__reserved = 1);
+	CHECK_REFUSED(EINVAL, args.cmd.length = 0);
+	CHECK_REFUSED(ENOENT, args.cmd.ioas_id = UINT32_MAX);
+	CHECK_REFUSED(ENOENT, args.cmd.ioas_id = n->devid);
+	CHECK_REFUSED(EINVAL, args.cmd.size = 0);
+	CHECK_REFUSED(EINVAL, args.cmd.size = sizeof(args.cmd) - 1);
+	CHECK_REFUSED(E2BIG, args.cmd.size = sizeof(args); args.more = 1);
+#undef CHECK_REFUSED
+
+	/* A larger struct is fine as long as what is not known is 0 */
+	args = good;
+	args.cmd.size = sizeof(args);
+	ASSERT_EQ(0, do_ioctl(n->iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &args));
+	ASSERT_EQ(-EFAULT, do_ioctl(n->iommufd, IOMMU_IOAS_NOIOMMU_GET_PA,
+				    (void *)page_size));
+}
+
+static int try_get_pa_at_test_iova(void *arg)
+{
+	struct noiommu *n = arg;
+
+	return try_get_pa(n->iommufd, n->ioas, TEST_IOVA);
+}
+
+TEST_F(noiommu_attached, get_pa_needs_rawio)
+{
+	struct noiommu *n = &self->n;
+
+	/* Also where the answer would be another error */
+	ASSERT_EQ(-EPERM, without_rawio(try_get_pa_at_test_iova, n));
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, alloc_mem(SZ_64K, 0), SZ_64K,
+			 TEST_IOVA));
+	ASSERT_EQ(0, try_get_pa_at_test_iova(n));
+	ASSERT_EQ(-EPERM, without_rawio(try_get_pa_at_test_iova, n));
+}
+
+/*
+ * A process that was handed the file descriptors can do all the rest. The first
+ * thing that a VMM asks is what the IOMMU can do.
+ */
+static int use_passed_fds(void *arg)
+{
+	struct noiommu *n = arg;
+	struct iommu_hw_info info = {
+		.size = sizeof(info),
+		.dev_id = n->devid,
+	};
+	u16 vendor = 0;
+	u32 hwpt;
+
+	VFIO_ASSERT_EQ(do_ioctl(n->iommufd, IOMMU_GET_HW_INFO, &info),
+		       -EOPNOTSUPP);
+	VFIO_ASSERT_EQ(map(n->iommufd, n->ioas, alloc_mem(SZ_64K, 0), SZ_64K,
+			   TEST_IOVA), 0);
+	VFIO_ASSERT_EQ(cdev_detach(n->cdev), 0);
+	VFIO_ASSERT_EQ(hwpt_alloc(n->iommufd, n->devid, n->ioas, 0, &hwpt), 0);
+	VFIO_ASSERT_EQ(cdev_attach_to(n->cdev, hwpt), 0);
+	VFIO_ASSERT_EQ(pread(n->cdev, &vendor, sizeof(vendor),
+			     (u64)VFIO_PCI_CONFIG_REGION_INDEX << 40),
+		       sizeof(vendor));
+	VFIO_ASSERT_NE(vendor, 0);
+	return try_get_pa_at_test_iova(n);
+}
+
+TEST_F(noiommu_attached, passed_fds)
+{
+	ASSERT_EQ(-EPERM, without_rawio(use_passed_fds, &self->n));
+}
+
+TEST_F(noiommu_attached, length_ends_with_the_area)
+{
+	struct noiommu *n = &self->n;
+	u64 length = UINT64_MAX;
+	void *va;
+	u64 pa;
+
+	/* One physically contiguous piece of memory in three areas */
+	va = try_alloc_huge(SZ_2M);
+	if (!va)
+		SKIP(return, "needs a free hugetlb page of 2 MiB");
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, TEST_IOVA));
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va + SZ_64K, page_size,
+			 TEST_IOVA + SZ_64K));
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va + SZ_64K + page_size, SZ_64K,
+			 TEST_IOVA + SZ_64K + page_size));
+
+	ASSERT_EQ(0, get_pa(n->iommufd, n->ioas, TEST_IOVA, &length, &pa));
+	ASSERT_EQ(pagemap_pa(va), pa);
+	ASSERT_EQ(SZ_64K, length);
+
+	length = SZ_64K;
+	ASSERT_EQ(0, get_pa(n->iommufd, n->ioas, TEST_IOVA + SZ_64K, &length,
+			    &pa));
+	ASSERT_EQ(pagemap_pa(va + SZ_64K), pa);
+	ASSERT_EQ(page_size, length);
+
+	check_mapping(_metadata, n, TEST_IOVA + SZ_64K + page_size,
+		      va + SZ_64K + page_size, SZ_64K);
+}
+
+TEST_F(noiommu_attached, huge_page_takes_one_call)
+{
+	struct noiommu *n = &self->n;
+	u64 offset, length, pa;
+	void *va;
+
+	va = try_alloc_huge(4 * SZ_2M);
+	if (!va)
+		SKIP(return, "needs 4 free hugetlb pages of 2 MiB");
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, 4 * SZ_2M, TEST_IOVA));
+	for (offset = 0; offset < 4 * SZ_2M; offset += SZ_2M) {
+		length = UINT64_MAX;
+		ASSERT_EQ(0, get_pa(n->iommufd, n->ioas, TEST_IOVA + offset,
+				    &length, &pa));
+		ASSERT_EQ(pagemap_pa(va + offset), pa);
+		ASSERT_GE(length, SZ_2M);
+	}
+}
+
+TEST_F(noiommu_attached, iova_at_the_top)
+{
+	struct noiommu *n = &self->n;
+	u64 iova = -SZ_64K;
+	void *va = alloc_mem(SZ_64K, 0);
+
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, iova));
+	check_mapping(_metadata, n, iova, va, SZ_64K);
+	ASSERT_EQ(0, unmap(n->iommufd, n->ioas, iova, SZ_64K));
+}
+
+TEST_F(noiommu_attached, iova_at_the_bottom)
+{
+	struct noiommu *n = &self->n;
+	void *va = alloc_mem(SZ_64K, 0);
+
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, 0));
+	check_mapping(_metadata, n, 0, va, SZ_64K);
+}
+
+TEST_F(noiommu_attached, fixed_iova)
+{
+	struct noiommu *n = &self->n;
+	void *va = alloc_mem(SZ_64K, 0);
+	u64 iova;
+
+	/* With the flag the IOVA is the caller's, and must be free */
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, TEST_IOVA));
+	ASSERT_EQ(-EEXIST, map(n->iommufd, n->ioas, va, SZ_64K, TEST_IOVA));
+
+	/* Without it the kernel looks for one, whatever is passed in */
+	iova = TEST_IOVA;
+	ASSERT_EQ(0, map_flags(n->iommufd, n->ioas, va, SZ_64K, &iova, MAP_RW));
+	ASSERT_NE(TEST_IOVA, iova);
+	check_mapping(_metadata, n, iova, va, SZ_64K);
+	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
+
+	/* Neither changes what the other one maps to */
+	ASSERT_EQ(0, unmap(n->iommufd, n->ioas, TEST_IOVA, SZ_64K));
+	check_mapping(_metadata, n, iova, va, SZ_64K);
+}
+
+TEST_F(noiommu_attached, read_only)
+{
+	struct noiommu *n = &self->n;
+	void *va = alloc_mem(SZ_64K, 0);
+	u64 iova = TEST_IOVA;
+
+	memset(va, 1, SZ_64K);
+	ASSERT_EQ(0, mprotect(va, SZ_64K, PROT_READ));
+	ASSERT_EQ(0, map_flags(n->iommufd, n->ioas, va, SZ_64K, &iova,
+			       IOMMU_IOAS_MAP_READABLE |
+			       IOMMU_IOAS_MAP_FIXED_IOVA));
+	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
+}
+
+/* What is read only and was never touched gets its pages by being mapped */
+TEST_F(noiommu_attached, read_only_untouched)
+{
+	struct noiommu *n = &self->n;
+	u64 iova = TEST_IOVA;
+	void *va;
+
+	va = mmap(NULL, SZ_64K, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, va);
+	ASSERT_EQ(0, map_flags(n->iommufd, n->ioas, va, SZ_64K, &iova,
+			       IOMMU_IOAS_MAP_READABLE |
+			       IOMMU_IOAS_MAP_FIXED_IOVA));
+	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
+	/* To write to it later does not move it */
+	memset(va, 1, SZ_64K);
+	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
+}
+
+/* The ioctls of the container, on the IOAS: they can cut a mapping */
+TEST_F(noiommu_attached, unmap_the_middle_by_type1)
+{
+	struct noiommu *n = &self->n;
+	struct iommu_vfio_ioas compat = {
+		.size = sizeof(compat),
+		.ioas_id = n->ioas,
+		.op = IOMMU_VFIO_IOAS_SET,
+	};
+	struct vfio_iommu_type1_dma_unmap cut = {
+		.argsz = sizeof(cut),
+		.iova = TEST_IOVA + SZ_64K,
+		.size = SZ_64K,
+	};
+	void *va = alloc_mem(3 * SZ_64K, 0);
+
+	ASSERT_EQ(0, do_ioctl(n->iommufd, IOMMU_VFIO_IOAS, &compat));
+	ASSERT_EQ(0, do_ioctl(n->iommufd, VFIO_SET_IOMMU,
+			      (void *)VFIO_TYPE1_IOMMU));
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, 3 * SZ_64K, TEST_IOVA));
+	ASSERT_EQ(0, do_ioctl(n->iommufd, VFIO_IOMMU_UNMAP_DMA, &cut));
+	ASSERT_EQ(SZ_64K, cut.size);
+
+	ASSERT_EQ(-ENOENT, try_get_pa(n->iommufd, n->ioas, TEST_IOVA + SZ_64K));
+	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
+	check_mapping(_metadata, n, TEST_IOVA + 2 * SZ_64K, va + 2 * SZ_64K,
+		      SZ_64K);
+}
+
+TEST_F(noiommu_attached, copy)
+{
+	struct noiommu *n = &self->n, other = *n;
+	void *va = alloc_mem(SZ_64K, 0);
+	u32 hwpt;
+
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, TEST_IOVA));
+	/* Within the IOAS, and to one that has no HWPT when it is filled */
+	ASSERT_EQ(0, copy(n->iommufd, n->ioas, TEST_IOVA, SZ_64K, n->ioas,
+			  SZ_1G));
+	check_mapping(_metadata, n, SZ_1G, va, SZ_64K);
+
+	ASSERT_EQ(0, ioas_alloc(n->iommufd, &other.ioas));
+	ASSERT_EQ(0, copy(n->iommufd, n->ioas, TEST_IOVA, SZ_64K, other.ioas,
+			  SZ_2G));
+	ASSERT_EQ(-EOPNOTSUPP, try_get_pa(n->iommufd, other.ioas, SZ_2G));
+	ASSERT_EQ(0, hwpt_alloc(n->iommufd, n->devid, other.ioas, 0, &hwpt));
+	check_mapping(_metadata, &other, SZ_2G, va, SZ_64K);
+
+	/* The copies do not depend on what they were made from */
+	ASSERT_EQ(0, unmap(n->iommufd, n->ioas, 0, UINT64_MAX));
+	ASSERT_EQ(-ENOENT, try_get_pa(n->iommufd, n->ioas, TEST_IOVA));
+	check_mapping(_metadata, &other, SZ_2G, va, SZ_64K);
+}
+
+/* BARs as dma-bufs */
+
+static u64 bar_address(int bar)
+{
+	unsigned long long start = 0, end, flags;
+	char path[PATH_MAX];
+	FILE *file;
+	int fields;
+	int i;
+
+	snprintf_assert(path, sizeof(path), PCI_SYSFS "/%s/resource", bdf);
+	file = fopen(path, "r");
+	VFIO_ASSERT_NOT_NULL(file);
+	for (i = 0; i <= bar; i++) {
+		fields = fscanf(file, "%llx %llx %llx", &start, &end, &flags);
+		VFIO_ASSERT_EQ(fields, 3);
+	}
+	fclose(file);
+	return start;
+}
+
+TEST_F(noiommu_attached, dmabuf)
+{
+	struct vfio_region_info bar = {
+		.argsz = sizeof(bar),
+		.index = VFIO_PCI_BAR0_REGION_INDEX,
+	};
+	struct noiommu *n = &self->n;
+	u64 length = UINT64_MAX;
+	int fd;
+	u64 pa;
+
+	ASSERT_EQ(0, do_ioctl(n->cdev, VFIO_DEVICE_GET_REGION_INFO, &bar));
+	if (!(bar.flags & VFIO_REGION_INFO_FLAG_MMAP) || bar.size <= page_size)
+		SKIP(return, "%s has no BAR 0 of two pages", bdf);
+	set_memory_enable(n->cdev, true);
+	fd = bar_dmabuf(n->cdev, bar.index, bar.size);
+	if (fd == -ENOTTY || fd == -EOPNOTSUPP)
+		SKIP(return, "needs CONFIG_VFIO_PCI_DMABUF");
+	ASSERT_GE(fd, 0);
+
+	/* From the second page on, so that an offset must be heeded */
+	ASSERT_EQ(0, map_file(n->iommufd, n->ioas, fd, page_size,
+			      bar.size - page_size, TEST_IOVA));
+	ASSERT_EQ(0, get_pa(n->iommufd, n->ioas, TEST_IOVA + 4, &length, &pa));
+	ASSERT_EQ(bar_address(bar.index) + page_size + 4, pa);
+	ASSERT_EQ(bar.size - page_size - 4, length);
+
+	/* The BAR goes away from under the mapping, for good */
+	set_memory_enable(n->cdev, false);
+	ASSERT_EQ(-EINVAL, try_get_pa(n->iommufd, n->ioas, TEST_IOVA));
+	set_memory_enable(n->cdev, true);
+	ASSERT_EQ(-EINVAL, try_get_pa(n->iommufd, n->ioas, TEST_IOVA));
+
+	ASSERT_EQ(0, unmap(n->iommufd, n->ioas, TEST_IOVA,
+			   bar.size - page_size));
+	ASSERT_EQ(-ENOENT, try_get_pa(n->iommufd, n->ioas, TEST_IOVA));
+	ASSERT_EQ(0, close(fd));
+}
+
+/*
+ * The largest physically contiguous thing that a test can map is a BAR. Given
+ * one of hundreds of GiB, a look at all of it takes longer than this test may.
+ */
+TEST_F_TIMEOUT(noiommu_attached, long_look_is_fair_and_killable, 10)
+{
+	struct vfio_region_info bar = { .argsz = sizeof(bar) };
+	struct noiommu *n = &self->n;
+	void *va = alloc_mem(SZ_64K, 0);
+	struct timespec t = { .tv_nsec = 100 * 1000 * 1000 };
+	int fd, status;
+	pid_t pid;
+
+	for (; bar.index < VFIO_PCI_ROM_REGION_INDEX; bar.index++) {
+		ASSERT_EQ(0, do_ioctl(n->cdev, VFIO_DEVICE_GET_REGION_INFO,
+				      &bar));
+		if (bar.size >= 16 * SZ_4G)
+			break;
+	}
+	if (bar.index == VFIO_PCI_ROM_REGION_INDEX)
+		SKIP(return, "%s has no BAR of 64 GiB", bdf);
+
+	set_memory_enable(n->cdev, true);
+	fd = bar_dmabuf(n->cdev, bar.index, bar.size);
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, map_file(n->iommufd, n->ioas, fd, 0, bar.size, TEST_IOVA));
+
+	fflush(NULL);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		u64 length = UINT64_MAX;
+		u64 pa;
+
+		/* Over and over, as nobody can tell how long once takes */
+		while (!get_pa(n->iommufd, n->ioas, TEST_IOVA, &length, &pa))
+			length = UINT64_MAX;
+		_exit(1);
+	}
+	nanosleep(&t, NULL);
+
+	/* Writers of the IOAS get their turn, and the device can be detached */
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, 0));
+	ASSERT_EQ(0, unmap(n->iommufd, n->ioas, 0, SZ_64K));
+	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_TRUE(WIFSIGNALED(status));
+	ASSERT_EQ(0, close(fd));
+}
+
+/* One thread looks up what the other one maps and unmaps */
+
+static void *get_pa_loop(void *arg)
+{
+	struct noiommu *n = arg;
+	long found = 0;
+	int ret;
+
+	/* Ends when the file descriptor is gone */
+	while ((ret = try_get_pa(n->iommufd, n->ioas, TEST_IOVA)) != -EBADF) {
+		if (!ret)
+			found++;
+		else if (ret != -ENOENT)
+			return (void *)(long)ret;
+	}
+	return (void *)found;
+}
+
+TEST_F(noiommu_attached, get_pa_beside_unmap)
+{
+	struct noiommu *n = &self->n, looker = *n;
+	void *va = alloc_mem(SZ_2M, 0);
+	pthread_t thread;
+	void *found;
+	int i;
+
+	looker.iommufd = dup(n->iommufd);
+	ASSERT_GE(looker.iommufd, 0);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, get_pa_loop, &looker));
+	for (i = 0; i < 200; i++) {
+		ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_2M, TEST_IOVA));
+		sched_yield();
+		ASSERT_EQ(0, unmap(n->iommufd, n->ioas, TEST_IOVA, SZ_2M));
+	}
+	ASSERT_EQ(0, close(looker.iommufd));
+	ASSERT_EQ(0, pthread_join(thread, &found));
+	ASSERT_LE(0, (long)found);
+}
+
+/* Memory of every kind */
+
+FIXTURE(noiommu_memory) {
+	struct noiommu n;
+	void *va;
+	int memfd;
+};
+
+FIXTURE_VARIANT(noiommu_memory) {
+	u64 size;
+	int mmap_flags;
+	bool memfd;
+	unsigned int memfd_flags;
+	bool map_first;
+	bool small_entries;
+};
+
+FIXTURE_VARIANT_ADD(noiommu_memory, anonymous) {
+	.size = SZ_4M,
+};
+
+FIXTURE_VARIANT_ADD(noiommu_memory, anonymous_mapped_before_attach) {
+	.size = SZ_4M,
+	.map_first = true,
+};
+
+FIXTURE_VARIANT_ADD(noiommu_memory, hugetlb_2mb) {
+	.size = 4 * SZ_2M,
+	.mmap_flags = MAP_HUGETLB | MAP_HUGE_2MB,
+};
+
+FIXTURE_VARIANT_ADD(noiommu_memory, hugetlb_2mb_small_entries) {
+	.size = 4 * SZ_2M,
+	.mmap_flags = MAP_HUGETLB | MAP_HUGE_2MB,
+	.small_entries = true,
+};
+
+FIXTURE_VARIANT_ADD(noiommu_memory, memfd) {
+	.size = SZ_4M,
+	.memfd = true,
+};
+
+FIXTURE_VARIANT_ADD(noiommu_memory, memfd_hugetlb_2mb) {
+	.size = 4 * SZ_2M,
+	.memfd = true,
+	.memfd_flags = MFD_HUGETLB | MFD_HUGE_2MB,
+};
+
+/* MAP_FAILED if it is to be of hugetlb pages and there are not enough of them */
+static void *alloc_memory(u64 size, int mmap_flags, bool memfd,
+			  unsigned int memfd_flags, int *fd)
+{
+	void *va;
+
+	if (memfd) {
+		*fd = memfd_create("noiommu", memfd_flags);
+		VFIO_ASSERT_TRUE(*fd >= 0 || memfd_flags & MFD_HUGETLB);
+		if (*fd < 0)
+			return MAP_FAILED;
+		VFIO_ASSERT_EQ(ftruncate(*fd, size), 0);
+		mmap_flags |= MAP_SHARED;
+	} else {
+		mmap_flags |= MAP_PRIVATE | MAP_ANONYMOUS;
+	}
+
+	va = mmap(NULL, size, PROT_READ | PROT_WRITE, mmap_flags | MAP_POPULATE,
+		  *fd, 0);
+	VFIO_ASSERT_TRUE(va != MAP_FAILED || mmap_flags & MAP_HUGETLB ||
+			 memfd_flags & MFD_HUGETLB);
+	return va;
+}
+
+/* Of the memfd if there is one, of the memory otherwise */
+static int map_memory(struct noiommu *n, int memfd, void *va, u64 size)
+{
+	if (memfd >= 0)
+		return map_file(n->iommufd, n->ioas, memfd, 0, size, TEST_IOVA);
+	return map(n->iommufd, n->ioas, va, size, TEST_IOVA);
+}
+
+FIXTURE_SETUP(noiommu_memory)
+{
+	struct noiommu *n = &self->n;
+	struct iommu_option option = {
+		.size = sizeof(option),
+		.option_id = IOMMU_OPTION_HUGE_PAGES,
+		.op = IOMMU_OPTION_OP_SET,
+		.val64 = 0,
+	};
+
+	self->memfd = -1;
+	self->va = alloc_memory(variant->size, variant->mmap_flags,
+				variant->memfd, variant->memfd_flags,
+				&self->memfd);
+	if (self->va == MAP_FAILED)
+		SKIP(return, "needs 4 free hugetlb pages of 2 MiB");
+
+	noiommu_open(n, bdf);
+	option.object_id = n->ioas;
+	if (variant->small_entries)
+		ASSERT_EQ(0, do_ioctl(n->iommufd, IOMMU_OPTION, &option));
+	if (variant->map_first)
+		ASSERT_EQ(0, map_memory(n, self->memfd, self->va,
+					variant->size));
+	ASSERT_EQ(0, cdev_attach_to(n->cdev, n->ioas));
+	if (!variant->map_first)
+		ASSERT_EQ(0, map_memory(n, self->memfd, self->va,
+					variant->size));
+}
+
+FIXTURE_TEARDOWN(noiommu_memory)
+{
+	noiommu_close(&self->n);
+	munmap(self->va, variant->size);
+	if (self->memfd >= 0)
+		close(self->memfd);
+}
+
+TEST_F(noiommu_memory, get_pa)
+{
+	check_mapping(_metadata, &self->n, TEST_IOVA, self->va, variant->size);
+}
+
+/* Possible if all that is mapped is of files; nothing moves in either case */
+TEST_F(noiommu_memory, change_process)
+{
+	struct iommu_ioas_change_process args = { .size = sizeof(args) };
+
+	ASSERT_EQ(variant->memfd ? 0 : -EINVAL,
+		  do_ioctl(self->n.iommufd, IOMMU_IOAS_CHANGE_PROCESS, &args));
+	check_mapping(_metadata, &self->n, TEST_IOVA, self->va, variant->size);
+}
+
+int main(int argc, char *argv[])
+{
+	int nr_bdfs;
+
+	noiommu_test_init(&argc, argv, &nr_bdfs);
+	noiommu_require(bdf);
+	return test_harness_run(argc, argv);
+}
