@@ -10,6 +10,7 @@
  * $VFIO_SELFTESTS_SCRATCH. The second one needs none. Tests that need both are
  * skipped if there is one only.
  */
+#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -1223,6 +1224,170 @@ TEST_F(tce, unplug)
 	ASSERT_EQ(0, attach(self->nvme.fd, self->ioas));
 	nvme_start(&self->nvme);
 	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
+}
+
+/*
+ * What the kernel did wrong with the container once
+ */
+
+static u64 locked_kb(void)
+{
+	char line[128];
+	u64 kb = 0;
+	FILE *file;
+
+	file = fopen("/proc/self/status", "r");
+	VFIO_ASSERT_NOT_NULL(file);
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "VmLck: %lu", &kb) == 1)
+			break;
+	}
+	fclose(file);
+	return kb;
+}
+
+/* A window that cannot be had costs nothing, and does not ban others. */
+TEST_F(spapr, create_refused)
+{
+	struct vfio_iommu_spapr_tce_create args = {
+		.argsz = sizeof(args),
+		.levels = 1,
+	};
+	u64 page = getpagesize(), start, locked;
+	void *data = self->memory + SPAPR_MEMORY - page;
+
+	if (variant->window)
+		ASSERT_EQ(0, spapr_remove(self->container,
+					  self->iova - DATA_OFFSET));
+	locked = locked_kb();
+
+	/* Less than a page: pseries asks the firmware, powernv makes a page */
+	args.page_shift = 16;
+	args.window_size = SZ_32K;
+	if (!ioctl(self->container, VFIO_IOMMU_SPAPR_TCE_CREATE, &args))
+		ASSERT_EQ(0, spapr_remove(self->container, args.start_addr));
+
+	args.page_shift = 12;
+	args.window_size = 1ULL << 60;
+	for (int i = 0; i < 8; i++)
+		ASSERT_NE(0, ioctl(self->container, VFIO_IOMMU_SPAPR_TCE_CREATE,
+				   &args));
+	ASSERT_EQ(locked, locked_kb());
+
+	ASSERT_EQ(0, spapr_create(self->container, &start));
+	ASSERT_EQ(0, spapr_map(self->container, data, page, start + SZ_1M,
+			       SPAPR_READ_WRITE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, start + SZ_1M, data));
+}
+
+/* A device that joins the group, or one beside it, leaves the windows alone. */
+TEST_F(spapr, join)
+{
+	u64 page = getpagesize();
+	void *data = self->memory + SPAPR_MEMORY - page;
+
+	if (!bdfs[1])
+		SKIP(return, "needs two devices");
+
+	ASSERT_EQ(0, spapr_map(self->container, data, page, self->iova,
+			       SPAPR_READ_WRITE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, data));
+	sysfs_write("1", SYSFS_PCI "/devices/%s/remove", bdfs[1]);
+	sysfs_write("1", SYSFS_PCI "/rescan", "");
+	EXPECT_TRUE(writes_arrive(&self->nvme, self->iova, data));
+	bind_to(bdfs[1], "vfio-pci");
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, data));
+
+	ASSERT_EQ(0, spapr_unmap(self->container, self->iova, page));
+	ASSERT_FALSE(writes_arrive(&self->nvme, self->iova, data));
+}
+
+/* The default window alone, all that there is without DDW */
+TEST(spapr_default_window)
+{
+	struct vfio_iommu_spapr_register_memory memory = {
+		.argsz = sizeof(memory),
+		.size = SPAPR_MEMORY,
+	};
+	u64 page = getpagesize(), iova = QUEUES_IOVA + SZ_1M;
+	int container, group, fd;
+	struct nvme nvme;
+	void *data;
+
+	memory.vaddr = (uintptr_t)alloc_memory(SPAPR_MEMORY);
+	data = (void *)memory.vaddr + SPAPR_MEMORY - page;
+
+	for (u8 round = 0; round < 2; round++) {
+		container = open("/dev/vfio/vfio", O_RDWR);
+		ASSERT_GE(container, 0);
+		group = open_group(bdfs[0]);
+		ASSERT_GE(group, 0);
+		ioctl_assert(group, VFIO_GROUP_SET_CONTAINER, &container);
+		ioctl_assert(container, VFIO_SET_IOMMU,
+			     (void *)VFIO_SPAPR_TCE_v2_IOMMU);
+		fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdfs[0]);
+		ASSERT_GE(fd, 0);
+		ioctl_assert(container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY,
+			     &memory);
+		ASSERT_EQ(0, spapr_map(container, (void *)memory.vaddr,
+				       NVME_MEMORY, QUEUES_IOVA,
+				       SPAPR_READ_WRITE));
+		ASSERT_EQ(0, spapr_map(container, data, page, iova,
+				       SPAPR_READ_WRITE));
+		nvme_init(&nvme, bdfs[0], fd, (void *)memory.vaddr,
+			  QUEUES_IOVA);
+		nvme_start(&nvme);
+		ASSERT_TRUE(writes_arrive(&nvme, iova, data));
+		ASSERT_EQ(0, spapr_unmap(container, iova, page));
+		ASSERT_FALSE(writes_arrive(&nvme, iova, data));
+		close(fd);
+		close(group);
+		close(container);
+
+		/* The kernel's own DMA has it again, in each device. */
+		for (int i = 0; i < 2 && bdfs[i]; i++)
+			bind_to(bdfs[i], "nvme");
+		for (int i = 0; i < 2 && bdfs[i]; i++)
+			ASSERT_TRUE(kernel_dma_works(bdfs[i], 2 * round + i));
+		for (int i = 0; i < 2 && bdfs[i]; i++)
+			bind_to(bdfs[i], "vfio-pci");
+	}
+	munmap((void *)memory.vaddr, SPAPR_MEMORY);
+}
+
+/* The reset of another device of the group leaves the kernel's DMA alone. */
+TEST(reset_beside)
+{
+	char path[PATH_MAX];
+	bool found = false;
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), SYSFS_PCI "/devices/%s/iommu_group/devices",
+		 bdfs[0]);
+	bind_to(bdfs[0], "nvme");
+	ASSERT_TRUE(kernel_dma_works(bdfs[0], 0x21));
+
+	dir = opendir(path);
+	ASSERT_NE(NULL, dir);
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] == '.' ||
+		    !strcmp(entry->d_name, bdfs[0]) ||
+		    (bdfs[1] && !strcmp(entry->d_name, bdfs[1])))
+			continue;
+		snprintf(path, sizeof(path), SYSFS_PCI "/devices/%s/reset",
+			 entry->d_name);
+		if (access(path, W_OK))
+			continue;
+		sysfs_write("1", SYSFS_PCI "/devices/%s/reset", entry->d_name);
+		found = true;
+	}
+	closedir(dir);
+
+	EXPECT_TRUE(kernel_dma_works(bdfs[0], 0x22));
+	bind_to(bdfs[0], "vfio-pci");
+	if (!found)
+		SKIP(return, "needs another device in the group");
 }
 
 int main(int argc, char *argv[])
