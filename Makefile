@@ -58,8 +58,11 @@ test-pipeline:	## the tests of the pipeline itself only
 	@for base in $$(scripts/lib/pins stacks); do BASE=$$base scripts/tree.sh || exit 1; done
 	@scripts/test-pipeline.sh
 
-bench: tree	## measure the kernels with and without iova-extents, write the figures
-	@scripts/fetch/packages check bench
+bench: tree	## measure the kernel with and without the series, write the figures
+## AT=COMMITS	compare these of build/BASE/linux instead, and write nothing
+## QUICK=1	leave out what is larger than 256 MiB, and write nothing
+## RUN=PATTERN	the guests of scripts/conf/bench.cfg, and write nothing
+	@scripts/fetch/packages check bench aarch64
 	@scripts/bench.sh
 
 tree:		## make build/BASE/linux: the kernel, a branch for each series

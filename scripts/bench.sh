@@ -1,12 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# bench - what the series do to the time that DMA memory takes, in guest
+# bench - what the series of a stack do to the time that DMA memory takes, in guest
 # instructions, written to Documentation/performance.rst and growth.svg
 #
-# The same program (bench/bench.c) runs on the pinned kernel, on it with
-# noiommu-cdev, with iova-extents on top, and on a kernel that has merged the
-# noiommu mode.
+# The same program (bench/bench.c) runs on the stack's kernel without the series, the
+# column "mainline", and with all of them, "series". The page is that of the newest
+# stack; another one prints its tables only. What was measured before is kept by
+# what it is made of.
+#
+# AT="COMMIT...", commits or branches of the kernel tree, compares these instead and
+# prints the tables. QUICK=1 leaves out what is larger than 256 MiB; then too nothing is
+# written.
 
 . "${BASH_SOURCE[0]%/*}/lib/common.sh"
 . "${BASH_SOURCE[0]%/*}/build/common.sh"
@@ -16,16 +21,15 @@ OUT=$BUILD/bench
 PAGE=$TOP/Documentation/performance.rst
 PLOT=$TOP/Documentation/growth.svg
 FIGURES=$OUT/figures
-# A Debian package of a kernel that has a noiommu mode of the cdev itself
-MAINLINE_SUITE=experimental
-MAINLINE_PACKAGE=linux-source-7.3
+AT=${AT:-}
+QUICK=${QUICK:-}
 export RUNS=$TOP/scripts/conf/bench.cfg
 
-# The branches of the kernel tree share one work tree and its kernels: going from one
+# The commits of the kernel tree share one work tree and its kernels: going from one
 # to the next builds what differs.
 checkout()
 {
-	local dir=$OUT/series/linux
+	local dir=$OUT/linux
 
 	if [[ ! -e $dir/.git ]]; then
 		kgit worktree prune
@@ -34,108 +38,131 @@ checkout()
 	git -C "$dir" checkout -q --detach "$1"
 }
 
-# The program is the same for all, built with the newest headers
+# The program is the same for all, built with the headers of the newest commit. What is
+# traced has a section, hence an address, of its own.
 build_program()
 {
-	local headers=$OUT/headers
+	local arch=$1 headers=$OUT/headers/$1
 
-	make -s -C "$LINUX" O="$headers" ARCH=x86 headers &&
-	gcc -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static \
+	arch_vars "$arch"
+	make -s -C "$LINUX" O="$headers" ARCH="$KARCH" CROSS_COMPILE="$CROSS_COMPILE" headers &&
+	mkdir -p "$OUT/selftests/$arch/install/examples" &&
+	"${CROSS_COMPILE}gcc" -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static \
+		-Wl,--section-start=.trace=0x70000000 \
 		-isystem "$headers/usr/include" -I"$TOP/include-overlay" \
-		-o "$OUT/bench" "$TOP/scripts/bench/bench.c"
+		-o "$OUT/selftests/$arch/install/examples/bench" "$TOP/scripts/bench/bench.c"
 }
 
-# figures_of DIR NAME RUN: boot it, and print what it measured
+# has_noiommu COMMIT: does its cdev have a noiommu mode?
+has_noiommu()
+{
+	kgit grep -q IOMMU_IOAS_NOIOMMU_GET_PA "$1" -- include/uapi/linux/iommufd.h
+}
+
+# figures_of RUN: boot it, and print what it measured
 figures_of()
 {
-	BUILD=$OUT/$1 "$TOP/scripts/run/guest" "$3" >&2 ||
-		die "$2: the run $3 failed" "$OUT/$1/runs/$3/ktap.log"
-	sed -n "s/^# figure /$2 /p" "$OUT/$1/runs/$3/ktap.log"
+	local log=$OUT/runs/$1/ktap.log
+
+	if [[ $1 == *-trace* ]]; then
+		BUILD=$OUT "$TOP/scripts/bench/trace.py" "$1" "$OUT/traced" ||
+			die "the run $1 failed" "$log"
+		cat "$OUT/traced"
+	else
+		BUILD=$OUT "$TOP/scripts/run/guest" "$1" >&2 || die "the run $1 failed" "$log"
+		sed -n "s/^# figure //p" "$log"
+	fi
 }
 
-# measure DIR NAME FLAVOUR RUN...: build the kernel of the tree DIR, boot its runs
+# runs_of COMMIT: a line for each run, after its architecture and its kernel
+runs_of()
+{
+	local stock=
+
+	if has_noiommu "$1"; then
+		echo x86_64 x86_64-bench bench-noiommu
+		echo x86_64 x86_64-bench bench-trace
+	else
+		stock=-stock
+	fi
+	echo x86_64 "x86_64-bench$stock" "bench$stock-vtd"
+	echo x86_64 "x86_64-bench$stock" "bench$stock-trace-vtd"
+	echo aarch64 "aarch64-bench$stock" "bench$stock-smmu"
+}
+
+# measure COLUMN COMMIT: build its kernels, boot its runs, unless that was done
 measure()
 {
-	local dir=$1 name=$2 flavour=$3
-	local programs=$OUT/$dir/selftests/x86_64/install/examples run
+	local column=$1 commit=$2 arch flavour run key file
 
-	shift 3
-	mkdir -p "$programs"
-	cp "$OUT/bench" "$programs/"
-	BUILD=$OUT/$dir "$TOP/scripts/build/kernel" "$flavour"
-	BUILD=$OUT/$dir "$TOP/scripts/build/initramfs" x86_64
-	step "measure $name"
-	for run; do
-		figures_of "$dir" "$name" "$run" >> "$FIGURES.new"
-	done
-}
-
-# The source of MAINLINE_PACKAGE as a git tree, which build/kernel wants. A
-# function that "if" calls has no errexit.
-import_mainline()
-{
-	local dir=$OUT/mainline/linux package tarball
-
-	[[ ! -e $dir/.git/complete ]] || return 0
-	package=$("$TOP/scripts/fetch/deb" -s "$MAINLINE_SUITE" "$MAINLINE_PACKAGE") || return
-	tarball=$package/usr/src/$MAINLINE_PACKAGE.tar.xz
-	rm -rf "$dir"
-	git init -q --template= -b base "$dir" &&
-	import_source "$dir" "$tarball" '' "$MAINLINE_PACKAGE" &&
-	git -C "$dir" reset -q --hard &&
-	touch "$dir/.git/complete"
-}
-
-# A kernel that cannot be had is no column of the tables. One that cannot be
-# built or measured is a failure.
-measure_mainline()
-{
-	local version
-
-	if ! import_mainline; then
-		note "no $MAINLINE_PACKAGE of Debian $MAINLINE_SUITE: the tables are without it"
-		return
-	fi
-	version=$(make -s -C "$OUT/mainline/linux" kernelversion)
-	others+=" ${version/.0-/-}"
-	# It need not have every symbol of the fragments, as the pinned kernel does
-	PARTIAL=1 measure mainline "${others##* }" x86_64-bench-mainline \
-		bench-mainline-noiommu bench-mainline-vtd
+	mkdir -p "$OUT/measured"
+	while read -r arch flavour run; do
+		[[ ! ${RUN:-} || $run == $RUN ]] || continue
+		key=$(
+			{
+				echo "$run$QUICK"
+				kgit ls-tree "$commit" | grep -vP '\t(Documentation|tools)$'
+				cat "$TOP"/scripts/bench/*.{c,py} "$RUNS" "$TOP/scripts/conf/kernels" \
+					"$TOP"/scripts/conf/config/* "$TOP"/scripts/run/qemu.py
+			} | sha256sum | cut -c 1-24
+		)
+		file=$OUT/measured/$run-$key
+		if [[ ! -e $file ]]; then
+			checkout "$commit"
+			BUILD=$OUT "$TOP/scripts/build/kernel" "$flavour"
+			BUILD=$OUT "$TOP/scripts/build/initramfs" "$arch"
+			step "measure $column: $run"
+			APPEND=${QUICK:+QUICK=1} figures_of "$run" > "$file.new"
+			mv "$file.new" "$file"
+		fi
+		sed "s/^/$column /" "$file" >> "$FIGURES.new"
+		last=$file
+	done < <(runs_of "$commit")
 }
 
 # One kernel has the same figures each time, to the last digit
 check_repeats()
 {
-	step "measure iova-extents again"
-	figures_of series iova-extents bench-noiommu > "$OUT/again"
-	diff <(grep '^iova-extents \(noiommu\|wait\|array\) ' "$FIGURES.new") "$OUT/again" > "$OUT/differ" ||
+	step "measure the last run again"
+	figures_of "$(basename "${last%-*}")" > "$OUT/again"
+	diff "$last" "$OUT/again" > "$OUT/differ" ||
 		die "two runs of one kernel have different figures" "$OUT/differ" \
 		"find out what of the host's reaches the guest, see scripts/conf/bench.cfg"
 }
 
-[[ $(commit_of refs/heads/noiommu-extents) ]] ||
-	die "make bench measures the series of Linux 7.1.3, this is the stack of $BASE" "" "make bench BASE=7.1.3"
 mkdir -p "$OUT"
 need_space "$OUT" 10240 "the kernels"
-logged "$BUILD/log/bench-program.log" "build the program" build_program
-rm -f "$FIGURES.new"
-others=$BASE
-checkout base
-measure series "$others" x86_64-bench-stock bench-stock-vtd
-# The extents are in two series, by the tree that takes them
-for series in noiommu-cdev iova-extents; do
-	checkout "${series/iova-extents/noiommu-extents}"
-	measure series "$series" x86_64-bench bench-noiommu bench-vtd
+for arch in x86_64 aarch64; do
+	logged "$BUILD/log/bench-program-$arch.log" "build the program for $arch" build_program "$arch"
 done
-check_repeats
-measure_mainline
+rm -f "$FIGURES.new"
+columns=
+if [[ $AT ]]; then
+	for commit in $AT; do
+		measure "$commit" "$(commit_of "$commit")"
+		columns+=" $commit"
+	done
+else
+	columns=' mainline series'
+	measure mainline "$(commit_of refs/heads/base)"
+	measure series "$(commit_of "refs/heads/$(listed_series | tail -n 1)")"
+fi
 mv "$FIGURES.new" "$FIGURES"
 
-awk -v others="$others" -f "$TOP/scripts/bench/tables.awk" "$FIGURES" "$PAGE" > "$OUT/performance.rst"
-mv "$OUT/performance.rst" "$PAGE"
-gnuplot -e "figures='$FIGURES'; plot='$OUT/growth.svg'" "$TOP/scripts/bench/growth.gnuplot"
-mv "$OUT/growth.svg" "$PLOT"
-for table in summary forms; do
-	awk -v table="$table" '/^\.\. begin: / { show = $3 == table; next } /^\.\. end: / { show = 0 } show' "$PAGE"
-done
-step "Documentation/performance.rst and growth.svg are written"
+tables()
+{
+	awk -v columns="${columns# }" -v version="$BASE" -f "$TOP/scripts/bench/tables.awk" "$FIGURES" "$PAGE"
+}
+
+if [[ ! $AT$QUICK${RUN:-} && $BASE == "$(stacks | sort -V | tail -n 1)" ]]; then
+	check_repeats
+	tables > "$OUT/performance.rst"
+	mv "$OUT/performance.rst" "$PAGE"
+	gnuplot -e "figures='$FIGURES'; plot='$OUT/growth.svg'" "$TOP/scripts/bench/growth.gnuplot"
+	sed -f "$TOP/scripts/bench/themes.sed" "$OUT/growth.svg" > "$OUT/growth.new"
+	mv "$OUT/growth.new" "$PLOT"
+	tables | awk '/^\.\. begin: / { show = $3 == "summary" } /^\.\. end: / { show = 0 } show'
+	step "Documentation/performance.rst and growth.svg are written"
+else
+	tables | awk '/^\.\. begin: / { show = 1 } /^\.\. end: / { show = 0 } show'
+fi

@@ -5,8 +5,12 @@
  *	bench noiommu CDEV	iommufd and GET_PA, a device without an IOMMU
  *	bench iommufd CDEV	iommufd, a device behind an IOMMU
  *	bench type1 BDF		the type1 container, a device behind an IOMMU
+ *	bench smmu CDEV, bench smmu-type1 BDF
+ *				the same two, by the name of an SMMU
  *	bench wait CDEV		how long a long GET_PA keeps others waiting
  *	bench array CDEV	an old kernel refuses GET_PA's array form properly
+ *	bench trace CDEV	one call of each kind, for scripts/bench/trace.py; so do
+ *	bench trace-iommufd CDEV and trace-type1 BDF behind an IOMMU
  *
  * The unit is the guest instruction. QEMU with -icount shift=0 advances the time
  * stamp counter by one for each, so that a difference of two readings counts
@@ -15,7 +19,8 @@
  *	figure MODE WORK MEMORY BYTES AREAS VALUE
  *
  * VALUE is instructions per 4 KiB of BYTES, which were mapped as AREAS mappings,
- * unless the name of the work says something else.
+ * unless the name of the work says something else. With QUICK in the environment
+ * what is larger than 256 MiB is left out.
  */
 #include <err.h>
 #include <errno.h>
@@ -33,9 +38,12 @@
 
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#ifdef __x86_64__
 #include <x86intrin.h>
+#endif
 
 #include <linux/iommufd.h>
+#include <linux/memfd.h>
 #include <linux/mman.h>
 #include <linux/vfio.h>
 
@@ -54,24 +62,30 @@
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
-static struct iommu_noiommu_extent extents[MAX_EXTENTS];
+static struct noiommu_extent extents[MAX_EXTENTS];
 
 /*
  * Memory of one kind. What is larger than this in a measurement is the same
- * memory mapped again and again: the page table does not know.
+ * memory mapped again and again: the page table does not know. That of a file is
+ * mapped by IOMMU_IOAS_MAP_FILE.
  */
 struct memory {
 	const char *name;
 	uint64_t page;
 	uint64_t size;
 	int flags;
+	bool is_file;
 	char *va;
+	int fd;
 };
 
 static struct memory memories[] = {
-	{ "4K", PAGE, 256 * MIB, 0, NULL },
-	{ "2M", 2 * MIB, 256 * MIB, MAP_HUGETLB | MAP_HUGE_2MB, NULL },
-	{ "1G", GIB, GIB, MAP_HUGETLB | MAP_HUGE_1GB, NULL },
+	{ "4K", PAGE, 256 * MIB, .flags = 0 },
+	{ "2M", 2 * MIB, 256 * MIB, .flags = MAP_HUGETLB | MAP_HUGE_2MB },
+	{ "1G", GIB, GIB, .flags = MAP_HUGETLB | MAP_HUGE_1GB },
+	{ "4K-file", PAGE, 256 * MIB, .flags = 0, .is_file = true },
+	{ "2M-file", 2 * MIB, 256 * MIB, .flags = MFD_HUGETLB | MFD_HUGE_2MB,
+	  .is_file = true },
 };
 
 /* Where memory is mapped to */
@@ -86,9 +100,17 @@ struct dma {
 
 static const char *mode;
 
+/* On arm64 the counter has to run at 1 GHz: -cpu cntfrq=1000000000 */
 static uint64_t now(void)
 {
+#ifdef __x86_64__
 	return __rdtsc();
+#else
+	uint64_t value;
+
+	asm volatile("isb; mrs %0, cntvct_el0" : "=r" (value) : : "memory");
+	return value;
+#endif
 }
 
 /*
@@ -142,8 +164,17 @@ static void get_memory(struct memory *memory)
 	uint32_t *order;
 	uint64_t i;
 
-	memory->va = mmap(NULL, memory->size, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | memory->flags, -1, 0);
+	if (memory->is_file) {
+		memory->fd = memfd_create("bench", memory->flags);
+		if (memory->fd < 0 || ftruncate(memory->fd, memory->size))
+			err(1, "memfd of %s pages", memory->name);
+		memory->va = mmap(NULL, memory->size, PROT_READ | PROT_WRITE,
+				  MAP_SHARED, memory->fd, 0);
+	} else {
+		memory->va = mmap(NULL, memory->size, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | memory->flags,
+				  -1, 0);
+	}
 	if (memory->va == MAP_FAILED)
 		err(1, "mmap of %s pages", memory->name);
 	if (!memory->flags &&
@@ -169,6 +200,8 @@ static void get_memory(struct memory *memory)
 static void put_memory(struct memory *memory)
 {
 	munmap(memory->va, memory->size);
+	if (memory->is_file)
+		close(memory->fd);
 }
 
 /* Read the pagemap of the memory, which is what GET_PA replaces */
@@ -223,6 +256,26 @@ static double table_memory(void)
 	return kib * 1024.;
 }
 
+/* Everything is unmapped: as many pins are counted as released as were acquired */
+static void check_pins(void)
+{
+	unsigned long acquired = 0, released = 0;
+	char line[128];
+	FILE *file;
+
+	if (table_memory() < 0)
+		return;
+	file = fopen("/proc/vmstat", "r");
+	while (file && fgets(line, sizeof(line), file)) {
+		sscanf(line, "nr_foll_pin_acquired %lu", &acquired);
+		sscanf(line, "nr_foll_pin_released %lu", &released);
+	}
+	if (file)
+		fclose(file);
+	if (acquired != released || !acquired)
+		errx(1, "%lu pins acquired, %lu released", acquired, released);
+}
+
 static void map(struct dma *dma, void *va, uint64_t iova, uint64_t length)
 {
 	struct iommu_ioas_map ioas_map = {
@@ -248,6 +301,27 @@ static void map(struct dma *dma, void *va, uint64_t iova, uint64_t length)
 		XIOCTL(dma->iommufd, IOMMU_IOAS_MAP, &ioas_map);
 }
 
+/* Map a piece of the memory that begins at offset */
+static void map_memory(struct dma *dma, struct memory *memory, uint64_t offset,
+		       uint64_t iova, uint64_t length)
+{
+	struct iommu_ioas_map_file map_file = {
+		.size = sizeof(map_file),
+		.flags = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE |
+			 IOMMU_IOAS_MAP_FIXED_IOVA,
+		.ioas_id = dma->ioas,
+		.fd = memory->fd,
+		.start = offset,
+		.length = length,
+		.iova = iova,
+	};
+
+	if (memory->is_file)
+		XIOCTL(dma->iommufd, IOMMU_IOAS_MAP_FILE, &map_file);
+	else
+		map(dma, memory->va + offset, iova, length);
+}
+
 static void unmap(struct dma *dma, uint64_t iova, uint64_t length)
 {
 	struct iommu_ioas_unmap ioas_unmap = {
@@ -271,8 +345,8 @@ static void unmap(struct dma *dma, uint64_t iova, uint64_t length)
 /* The struct as it was before the array form, which every kernel takes */
 static uint64_t get_pa(struct dma *dma, uint64_t iova, uint64_t length)
 {
-	struct iommu_ioas_noiommu_get_pa args = {
-		.size = offsetof(struct iommu_ioas_noiommu_get_pa, extents_uptr),
+	struct noiommu_get_pa args = {
+		.size = offsetof(struct noiommu_get_pa, extents_uptr),
 		.ioas_id = dma->ioas,
 		.iova = iova,
 		.length = length,
@@ -284,9 +358,9 @@ static uint64_t get_pa(struct dma *dma, uint64_t iova, uint64_t length)
 
 static int get_extents(struct dma *dma, uint64_t iova, uint64_t *length)
 {
-	struct iommu_ioas_noiommu_get_pa args = {
+	struct noiommu_get_pa args = {
 		.size = sizeof(args),
-		.flags = IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS,
+		.flags = NOIOMMU_GET_PA_EXTENTS,
 		.ioas_id = dma->ioas,
 		.iova = iova,
 		.length = *length,
@@ -368,14 +442,14 @@ static void life_cycle(struct dma *dma, struct memory *memory, uint64_t bytes,
 	tables = table_memory();
 	start = start_now();
 	for (done = 0; done < bytes; done += piece)
-		map(dma, memory->va + done % memory->size, IOVA + done, piece);
+		map_memory(dma, memory, done % memory->size, IOVA + done, piece);
 	snprintf(work, sizeof(work), "map%s", suffix);
 	figure_per_page(work, memory, bytes, areas, now() - start);
 	if (dma->container < 0 && !*suffix && tables >= 0)
 		figure("table_bytes", memory, bytes, areas,
 		       table_memory() - tables);
 
-	if (dma->noiommu && !*suffix)
+	if (dma->noiommu && !*suffix && !memory->is_file)
 		look_up(dma, memory, bytes, areas);
 
 	start = start_now();
@@ -420,26 +494,33 @@ static void all_figures(struct dma *dma)
 		 * What the pages go through for the first time costs more: they
 		 * are marked dirty when they are unpinned.
 		 */
+		if (memory->is_file && dma->container >= 0)
+			continue;
 		get_memory(memory);
 		if (memory->page <= 16 * MIB)
 			life_cycle(dma, memory, 16 * MIB, 1, "_first");
-		if (dma->container < 0)
+		if (dma->container < 0 && !memory->is_file)
 			pagemap(memory, memory->size);
 		for (i = 0; i != ARRAY_SIZE(sizes); i++) {
 			uint64_t areas = 1;
 
 			if (sizes[i] < memory->page)
 				continue;
+			/* A gigabyte is the least that has a 1 GiB page */
+			if (sizes[i] > 256 * MIB && sizes[i] > memory->page &&
+			    (memory->is_file || getenv("QUICK")))
+				continue;
 			if (sizes[i] > memory->size)
 				areas = sizes[i] / memory->size;
 			life_cycle(dma, memory, sizes[i], areas, "");
 		}
-		if (memory->page == PAGE)
+		if (memory->page == PAGE && !memory->is_file)
 			for (i = 1; i != ARRAY_SIZE(many_areas); i++)
 				life_cycle(dma, memory, 16 * MIB, many_areas[i],
 					   "");
 		put_memory(memory);
 	}
+	check_pins();
 }
 
 /*
@@ -568,6 +649,53 @@ static void check_array(struct dma *dma)
 	printf("figure array single_form 4K %llu 1 works\n", MIB);
 }
 
+/*
+ * A debugger that stops at trace_begin() and takes single steps until trace_end()
+ * sees each instruction of one call. Both are at addresses of their own.
+ */
+#define IN_TRACE_SECTION __attribute__((noipa, section(".trace")))
+
+IN_TRACE_SECTION void trace_begin(unsigned int work)
+{
+	asm volatile("" : : "r" (work) : "memory");
+}
+
+IN_TRACE_SECTION void trace_end(void)
+{
+	asm volatile("" : : : "memory");
+}
+
+static void trace_calls(struct dma *dma)
+{
+	struct memory *memory = &memories[0];
+	const uint64_t bytes = 64 * PAGE;
+	int i;
+
+	warm_up(dma);
+	get_memory(memory);
+	/* The first time is not what is of interest */
+	for (i = 0; i != 2; i++) {
+		if (i)
+			trace_begin(1);
+		map(dma, memory->va, IOVA, bytes);
+		if (i)
+			trace_end();
+		if (dma->noiommu) {
+			get_pa(dma, IOVA, PAGE);
+			if (i)
+				trace_begin(0);
+			get_pa(dma, IOVA + PAGE, PAGE);
+			if (i)
+				trace_end();
+		}
+		if (i)
+			trace_begin(2);
+		unmap(dma, IOVA, bytes);
+		if (i)
+			trace_end();
+	}
+}
+
 static void open_iommufd(struct dma *dma, const char *cdev)
 {
 	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
@@ -614,20 +742,25 @@ int main(int argc, char **argv)
 	/* Written at the end, nobody else runs during a measurement */
 	setvbuf(stdout, NULL, _IOFBF, 64 * KIB);
 
-	if (!strcmp(mode, "type1")) {
+	if (strstr(mode, "type1")) {
 		open_type1(&dma, argv[2]);
-		all_figures(&dma);
+		if (strncmp(mode, "trace", 5))
+			all_figures(&dma);
+		else
+			trace_calls(&dma);
 		return 0;
 	}
 	if (!*mode)
 		errx(1, "usage: %s MODE DEVICE", argv[0]);
 
 	open_iommufd(&dma, argv[2]);
-	dma.noiommu = strcmp(mode, "iommufd");
+	dma.noiommu = !strstr(mode, "iommufd") && !strstr(mode, "smmu");
 	if (!strcmp(mode, "wait"))
 		longest_wait(&dma);
 	else if (!strcmp(mode, "array"))
 		check_array(&dma);
+	else if (!strncmp(mode, "trace", 5))
+		trace_calls(&dma);
 	else
 		all_figures(&dma);
 	return 0;

@@ -3,18 +3,16 @@
 # tables.awk FIGURES PAGE - print the page with its tables made again: each is
 # between the comments ".. begin: NAME" and ".. end: NAME"
 #
-# A line of FIGURES: KERNEL MODE WORK MEMORY BYTES AREAS VALUE
-#
-# KERNEL is a series, which stands for it and all below, or a version of the kernel
-# without any, which only the tables that compare kernels have. -v names these, in
-# "others".
+# A line of FIGURES: COLUMN MODE WORK MEMORY BYTES AREAS VALUE. -v columns names the
+# kernels, the first of which the others are compared with, and -v version the kernel that
+# they stand for or are made from.
 
 BEGIN {
-	split("noiommu-cdev iova-extents", kernels, " ")
-	num_all = split(others " noiommu-cdev iova-extents", all, " ")
-	for (i = 1; i <= num_all; i++)
-		all_heads = all_heads (i > 1 ? "|" : "") \
-			(all[i] ~ /^[0-9]/ ? "Linux " : "") all[i]
+	num_columns = split(columns, column, " ")
+	first = column[1]
+	last = column[num_columns]
+	for (i = 1; i <= num_columns; i++)
+		heads = heads (i > 1 ? "|" : "") name(column[i])
 	KIB = 1024
 	MIB = 1024 * KIB
 	GIB = 1024 * MIB
@@ -22,6 +20,10 @@ BEGIN {
 
 FNR == NR {
 	value[$1, $2, $3, $4, $5, $6] = $7
+	if ($2 == "trace" && !(($3, $4) in functions)) {
+		functions[$3, $4]
+		function_of[$3, ++num_functions[$3]] = $4
+	}
 	next
 }
 
@@ -40,6 +42,8 @@ FNR == NR {
 		forms_table()
 	else if ($3 == "wait")
 		wait_table()
+	else if ($3 == "trace")
+		trace_table($4)
 	skip = 1
 	next
 }
@@ -51,21 +55,20 @@ FNR == NR {
 
 !skip { print }
 
+function name(of)
+{
+	return of == "mainline" ? "Linux " version : of
+}
+
 # Not every awk writes a large number with all of its digits
 function digits(number)
 {
 	return sprintf("%.0f", number)
 }
 
-# A figure as text: three digits that count
-function text(kernel, mode, work, memory, bytes, areas,	v)
+# A number: three digits that count
+function number(v)
 {
-	bytes = digits(bytes)
-	if (!((kernel, mode, work, memory, bytes, areas) in value))
-		return "n/a"
-	v = value[kernel, mode, work, memory, bytes, areas]
-	if (v !~ /^[0-9]/)
-		return v
 	if (v >= 100)
 		return sprintf("%.0f", v)
 	if (v >= 10)
@@ -73,6 +76,28 @@ function text(kernel, mode, work, memory, bytes, areas,	v)
 	if (v >= 1)
 		return sprintf("%.2f", v)
 	return sprintf("%.3f", v)
+}
+
+# A figure as text
+function text(of, mode, work, memory, bytes, areas,	v)
+{
+	bytes = digits(bytes)
+	if (!((of, mode, work, memory, bytes, areas) in value))
+		return "n/a"
+	v = value[of, mode, work, memory, bytes, areas]
+	return v ~ /^[0-9]/ ? number(v) : v
+}
+
+# The ratio of the last column to the first
+function ratio(mode, work, memory, bytes, areas,	b, a)
+{
+	bytes = digits(bytes)
+	if (!((first, mode, work, memory, bytes, areas) in value) ||
+	    !((last, mode, work, memory, bytes, areas) in value))
+		return "\\"
+	b = value[first, mode, work, memory, bytes, areas]
+	a = value[last, mode, work, memory, bytes, areas]
+	return b > 0 ? sprintf("%.3f", a / b) : "\\"
 }
 
 # rule N: above, below and between: a first column of 46, N of 14
@@ -85,9 +110,9 @@ function rule(n,	i, line)
 }
 
 # row FIRST CELLS: cells separated by |
-function row(first, cells,	n, i, cell, line)
+function row(label, cells,	n, i, cell, line)
 {
-	line = sprintf("%-46s", first)
+	line = sprintf("%-46s", label)
 	n = split(cells, cell, "|")
 	for (i = 1; i <= n; i++)
 		line = line sprintf("  %-14s", cell[i])
@@ -95,55 +120,65 @@ function row(first, cells,	n, i, cell, line)
 	print line
 }
 
-function head(first, cells,	n, cell)
+function head(label, cells,	n, cell)
 {
 	n = split(cells, cell, "|")
 	rule(n)
-	row(first, cells)
+	row(label, cells)
 	rule(n)
 }
 
-function compare(first, goal, mode, work, memory, bytes, areas,	i, cells)
+function compare(label, goal, mode, work, memory, bytes, areas,	i, cells)
 {
-	for (i = 1; i <= num_all; i++)
-		cells = cells text(all[i], mode, work, memory, bytes, areas) "|"
-	row(first, cells (goal ? goal : "\\"))
+	for (i = 1; i <= num_columns; i++)
+		cells = cells text(column[i], mode, work, memory, bytes, areas) "|"
+	row(label, cells ratio(mode, work, memory, bytes, areas) "|" (goal ? goal : "\\"))
 }
 
 function summary_table()
 {
-	head("Guest instructions per 4 KiB page", all_heads "|goal")
-	compare("GET_PA, 256 MiB of 2 MiB pages, many calls", "4", "noiommu", "get_pa", "2M", 256 * MIB, 1)
-	compare("GET_PA, 256 MiB of 2 MiB pages, array", "1", "noiommu", "get_pa_array", "2M", 256 * MIB, 1)
-	compare("/proc/self/pagemap, 256 MiB of 2 MiB pages", "", "iommufd", "pagemap", "2M", 256 * MIB, 1)
+	head("Guest instructions per 4 KiB page", heads "|ratio|goal")
+	compare("GET_PA of one page", "905", "noiommu", "get_pa_of_a_page", "4K", 16 * MIB, 1)
+	compare("GET_PA, 256 MiB of 2 MiB pages, many calls", "", "noiommu", "get_pa", "2M", 256 * MIB, 1)
 	compare("GET_PA, 16 MiB of 4 KiB pages, many calls", "", "noiommu", "get_pa", "4K", 16 * MIB, 1)
-	compare("GET_PA, 16 MiB of 4 KiB pages, array", "40", "noiommu", "get_pa_array", "4K", 16 * MIB, 1)
+	compare("GET_PA, 16 MiB of 4 KiB pages, array", "28", "noiommu", "get_pa_array", "4K", 16 * MIB, 1)
+	compare("GET_PA, 256 MiB of 2 MiB pages, array", "0.13", "noiommu", "get_pa_array", "2M", 256 * MIB, 1)
+	compare("GET_PA, 16 GiB of 1 GiB pages, array", "0.03", "noiommu", "get_pa_array", "1G", 16 * GIB, 16)
+	compare("/proc/self/pagemap, 256 MiB of 2 MiB pages", "", "iommufd", "pagemap", "2M", 256 * MIB, 1)
 	compare("/proc/self/pagemap, 256 MiB of 4 KiB pages", "", "iommufd", "pagemap", "4K", 256 * MIB, 1)
-	compare("GET_PA of one page", "no worse", "noiommu", "get_pa_of_a_page", "4K", 16 * MIB, 1)
-	compare("IOAS map, 256 MiB of 2 MiB pages", "no worse", "noiommu", "map", "2M", 256 * MIB, 1)
-	compare("IOAS map, 16 MiB of 4 KiB pages", "", "noiommu", "map", "4K", 16 * MIB, 1)
+	compare("IOAS map, 16 MiB of 4 KiB pages", "320", "noiommu", "map", "4K", 16 * MIB, 1)
+	compare("IOAS map, 256 MiB of 2 MiB pages", "29", "noiommu", "map", "2M", 256 * MIB, 1)
+	compare("IOAS map of a file, 16 MiB of 4 KiB pages", "", "noiommu", "map", "4K-file", 16 * MIB, 1)
+	compare("IOAS map of a file, 256 MiB of 2 MiB pages", "2", "noiommu", "map", "2M-file", 256 * MIB, 1)
+	compare("IOAS unmap, 16 MiB of 4 KiB pages, first time", "175", "noiommu", "unmap_first", "4K", 16 * MIB, 1)
+	compare("IOAS unmap, 16 MiB of 4 KiB pages, again", "140", "noiommu", "unmap", "4K", 16 * MIB, 1)
+	compare("IOAS unmap, 4096 areas of one page", "3900", "noiommu", "unmap", "4K", 16 * MIB, 4096)
 	compare("IOAS unmap, 256 MiB of 2 MiB pages", "10", "noiommu", "unmap", "2M", 256 * MIB, 1)
-	compare("IOAS unmap, 16 MiB of 4 KiB pages, first time", "350", "noiommu", "unmap_first", "4K", 16 * MIB, 1)
-	compare("IOAS unmap, 16 MiB of 4 KiB pages, again", "", "noiommu", "unmap", "4K", 16 * MIB, 1)
+	compare("VT-d, IOAS map, 16 MiB of 4 KiB pages", "", "iommufd", "map", "4K", 16 * MIB, 1)
 	compare("VT-d, IOAS map, 256 MiB of 2 MiB pages", "", "iommufd", "map", "2M", 256 * MIB, 1)
-	compare("VT-d, IOAS unmap, 256 MiB of 2 MiB pages", "", "iommufd", "unmap", "2M", 256 * MIB, 1)
 	compare("VT-d, IOAS unmap, 16 MiB of 4 KiB pages", "", "iommufd", "unmap_first", "4K", 16 * MIB, 1)
+	compare("VT-d, IOAS unmap, 256 MiB of 2 MiB pages", "", "iommufd", "unmap", "2M", 256 * MIB, 1)
 	compare("VT-d, type1 map, 256 MiB of 2 MiB pages", "", "type1", "map", "2M", 256 * MIB, 1)
+	compare("VT-d, type1 unmap, 16 MiB of 4 KiB pages", "650", "type1", "unmap_first", "4K", 16 * MIB, 1)
 	compare("VT-d, type1 unmap, 256 MiB of 2 MiB pages", "", "type1", "unmap", "2M", 256 * MIB, 1)
-	compare("VT-d, type1 unmap, 16 MiB of 4 KiB pages", "", "type1", "unmap_first", "4K", 16 * MIB, 1)
-	rule(num_all + 1)
+	compare("SMMU, IOAS map, 256 MiB of 2 MiB pages", "", "smmu", "map", "2M", 256 * MIB, 1)
+	compare("SMMU, IOAS unmap, 256 MiB of 2 MiB pages", "1/100", "smmu", "unmap", "2M", 256 * MIB, 1)
+	compare("SMMU, IOAS unmap, 16 MiB of 4 KiB pages", "", "smmu", "unmap_first", "4K", 16 * MIB, 1)
+	compare("SMMU, type1 unmap, 256 MiB of 2 MiB pages", "1/100", "smmu-type1", "unmap", "2M", 256 * MIB, 1)
+	compare("SMMU, type1 unmap, 16 MiB of 4 KiB pages", "", "smmu-type1", "unmap_first", "4K", 16 * MIB, 1)
+	rule(num_columns + 2)
 }
 
-function forms_table(	i, heads, array, single, n)
+function forms_table(	i, names, array, single, n)
 {
-	for (i = 1; i <= num_all; i++)
-		if ((all[i], "array", "array_form", "4K", digits(MIB), 1) in value) {
+	for (i = 1; i <= num_columns; i++)
+		if ((column[i], "array", "array_form", "4K", digits(MIB), 1) in value) {
 			n++
-			heads = heads (n > 1 ? "|" : "") (all[i] ~ /^[0-9]/ ? "Linux " : "") all[i]
-			array = array (n > 1 ? "|" : "") text(all[i], "array", "array_form", "4K", MIB, 1)
-			single = single (n > 1 ? "|" : "") text(all[i], "array", "single_form", "4K", MIB, 1)
+			names = names (n > 1 ? "|" : "") name(column[i])
+			array = array (n > 1 ? "|" : "") text(column[i], "array", "array_form", "4K", MIB, 1)
+			single = single (n > 1 ? "|" : "") text(column[i], "array", "single_form", "4K", MIB, 1)
 		}
-	head("GET_PA", heads)
+	head("GET_PA", names)
 	row("Array form", array)
 	row("Single form", single)
 	rule(n)
@@ -162,50 +197,55 @@ function pieces(memory, bytes,	own)
 	return bytes > own ? bytes / own : 1
 }
 
-function growth_of(first, kernel, mode, work,	n, sizes, names, i, j, cells)
+# Rows without any figure are left out
+function growth_of(label, of, mode, work,	n, sizes, names, i, j, cells)
 {
 	n = split("4K 2M 1G", names, " ")
 	split("1 16 256 1024 4096 16384", sizes, " ")
 	for (i = 1; i <= n; i++) {
 		cells = ""
 		for (j = 1; j in sizes; j++)
-			cells = cells (j > 1 ? "|" : "") text(kernel, mode, work, names[i], sizes[j] * MIB, pieces(names[i], sizes[j] * MIB))
-		row(first ", " pages(names[i]), cells)
+			cells = cells (j > 1 ? "|" : "") text(of, mode, work, names[i], sizes[j] * MIB, pieces(names[i], sizes[j] * MIB))
+		if (cells ~ /[0-9]/)
+			row(label ", " pages(names[i]), cells)
 	}
 }
 
-function growth_table(	i)
+function growth_table(	i, of)
 {
 	head("Guest instructions per 4 KiB page", "1 MiB|16 MiB|256 MiB|1 GiB|4 GiB|16 GiB")
-	for (i = 1; i in kernels; i++) {
-		growth_of(kernels[i] ": map", kernels[i], "noiommu", "map")
-		growth_of(kernels[i] ": GET_PA, many calls", kernels[i], "noiommu", "get_pa")
-		if (kernels[i] == "iova-extents")
-			growth_of(kernels[i] ": GET_PA, array", kernels[i], "noiommu", "get_pa_array")
-		growth_of(kernels[i] ": unmap", kernels[i], "noiommu", "unmap")
-		growth_of(kernels[i] ": VT-d, IOAS unmap", kernels[i], "iommufd", "unmap")
-		growth_of(kernels[i] ": VT-d, type1 unmap", kernels[i], "type1", "unmap")
+	for (i = 1; i <= num_columns; i++) {
+		of = column[i]
+		growth_of(name(of) ": map", of, "noiommu", "map")
+		growth_of(name(of) ": GET_PA, calls", of, "noiommu", "get_pa")
+		growth_of(name(of) ": GET_PA, array", of, "noiommu", "get_pa_array")
+		growth_of(name(of) ": unmap", of, "noiommu", "unmap")
+		growth_of(name(of) ": VT-d, unmap", of, "iommufd", "unmap")
+		growth_of(name(of) ": type1 unmap", of, "type1", "unmap")
+		growth_of(name(of) ": SMMU, unmap", of, "smmu", "unmap")
+		growth_of(name(of) ": SMMU, type1 unmap", of, "smmu-type1", "unmap")
 	}
 	rule(6)
 }
 
-function areas_of(first, kernel, work)
+function areas_of(label, of, work,	cells)
 {
-	row(first, text(kernel, "noiommu", work, "4K", 16 * MIB, 1) "|" \
-	    text(kernel, "noiommu", work, "4K", 16 * MIB, 16) "|" \
-	    text(kernel, "noiommu", work, "4K", 16 * MIB, 256) "|" \
-	    text(kernel, "noiommu", work, "4K", 16 * MIB, 4096))
+	cells = text(of, "noiommu", work, "4K", 16 * MIB, 1) "|" \
+	    text(of, "noiommu", work, "4K", 16 * MIB, 16) "|" \
+	    text(of, "noiommu", work, "4K", 16 * MIB, 256) "|" \
+	    text(of, "noiommu", work, "4K", 16 * MIB, 4096)
+	if (cells ~ /[0-9]/)
+		row(label, cells)
 }
 
 function areas_table(	i)
 {
 	head("16 MiB of 4 KiB pages, instructions per page", "1 area|16 areas|256 areas|4096 areas")
-	for (i = 1; i in kernels; i++) {
-		areas_of(kernels[i] ": map", kernels[i], "map")
-		areas_of(kernels[i] ": GET_PA, many calls", kernels[i], "get_pa")
-		if (kernels[i] == "iova-extents")
-			areas_of(kernels[i] ": GET_PA, array", kernels[i], "get_pa_array")
-		areas_of(kernels[i] ": unmap", kernels[i], "unmap")
+	for (i = 1; i <= num_columns; i++) {
+		areas_of(name(column[i]) ": map", column[i], "map")
+		areas_of(name(column[i]) ": GET_PA, many calls", column[i], "get_pa")
+		areas_of(name(column[i]) ": GET_PA, array", column[i], "get_pa_array")
+		areas_of(name(column[i]) ": unmap", column[i], "unmap")
 	}
 	rule(4)
 }
@@ -220,34 +260,69 @@ function memory_table(	n, names, sizes, i, j, cells, modes, m)
 		for (i = 1; i <= n; i++) {
 			cells = ""
 			for (j = 1; j in sizes; j++)
-				cells = cells (j > 1 ? "|" : "") kib("iova-extents", modes[m], names[i], sizes[j] * MIB)
+				cells = cells (j > 1 ? "|" : "") kib(last, modes[m], names[i], sizes[j] * MIB)
 			row((m == 1 ? "No IOMMU" : "VT-d") ", " pages(names[i]), cells)
 		}
 	rule(6)
 }
 
-function kib(kernel, mode, memory, bytes,	areas)
+function kib(of, mode, memory, bytes,	areas)
 {
 	areas = pieces(memory, bytes)
 	bytes = digits(bytes)
-	if (!((kernel, mode, "table_bytes", memory, bytes, areas) in value))
+	if (!((of, mode, "table_bytes", memory, bytes, areas) in value))
 		return "n/a"
-	return value[kernel, mode, "table_bytes", memory, bytes, areas] / KIB
+	return value[of, mode, "table_bytes", memory, bytes, areas] / KIB
 }
 
 function wait_table()
 {
-	head("Instructions", "noiommu-cdev|iova-extents")
+	head("Instructions", heads)
 	row("GET_PA of 16 MiB in entries of 4 KiB", waited("look_up_instructions", 16 * MIB))
 	row("Longest map, nobody looks up", waited("wait_instructions", 0))
 	row("Longest map while 16 GiB are looked up", waited("wait_instructions", 16 * GIB))
 	row("How many maps meanwhile", waited("wait_times", 16 * GIB))
-	rule(2)
+	rule(num_columns)
 }
 
 function waited(work, bytes,	i, cells)
 {
-	for (i = 1; i in kernels; i++)
-		cells = cells (cells == "" ? "" : "|") text(kernels[i], "wait", work, "1G", bytes, 1)
+	for (i = 1; i <= num_columns; i++)
+		cells = cells (i > 1 ? "|" : "") text(column[i], "wait", work, "1G", bytes, 1)
 	return cells
+}
+
+# The functions that take the most of one call, per page
+function trace_table(work,	i, j, n, f, v, most, bytes, cells, sum, rest)
+{
+	bytes = work == "get_pa_of_a_page" ? 4096 : 64 * 4096
+	head("Function", heads)
+	n = num_functions[work]
+	for (i = 1; i <= n; i++) {
+		f = function_of[work, i]
+		most = 0
+		cells = ""
+		for (j = 1; j <= num_columns; j++) {
+			v = value[column[j], "trace", work, f, bytes, 1] + 0
+			sum[j] += v
+			if (v > most)
+				most = v
+			cells = cells (j > 1 ? "|" : "") number(v)
+		}
+		if (most >= (work == "get_pa_of_a_page" ? 10 : 2)) {
+			row(f, cells)
+			continue
+		}
+		for (j = 1; j <= num_columns; j++)
+			rest[j] += value[column[j], "trace", work, f, bytes, 1]
+	}
+	cells = ""
+	for (j = 1; j <= num_columns; j++)
+		cells = cells (j > 1 ? "|" : "") number(rest[j] + 0)
+	row("others", cells)
+	cells = ""
+	for (j = 1; j <= num_columns; j++)
+		cells = cells (j > 1 ? "|" : "") number(sum[j] + 0)
+	row("sum", cells)
+	rule(num_columns)
 }
