@@ -964,26 +964,11 @@ static bool can_get_pa(struct model *m, const struct get_pa_args *args)
 
 	if (args->flags & ~(fills_arrays ? GET_PA_EXTENTS : 0) ||
 	    args->__reserved || args->__reserved2)
-<<<<<<< HEAD
-		return -EOPNOTSUPP;
-	if (!many && (args->extents_uptr || args->num_extents))
-		return -EOPNOTSUPP;
-	if ((many && !args->num_extents) || !args->length)
-		return -EINVAL;
-	if (args->iova == ~0ULL)
-		return -EOVERFLOW;
-	if (!ioas || !area_at(ioas, args->iova))
-		return -ENOENT;
-	if (!nr_domains(m, ioas))
-		return -EOPNOTSUPP;
-	return many && !args->extents_uptr ? -EFAULT : 0;
-=======
 		return false;
 	if (many != !!args->num_extents || many != !!args->extents_uptr)
 		return false;
 	return args->length && ioas && area_at(ioas, args->iova) &&
 	       nr_domains(m, ioas);
->>>>>>> h-self
 }
 
 static void check_pa(struct model *m,
@@ -1266,21 +1251,8 @@ static void call_attach(struct model *m)
 		args.pasid = below(&m->rng, 3);
 	}
 
-<<<<<<< HEAD
-	if (args.argsz < offsetof(typeof(args), pasid) ||
-	    args.flags & ~VFIO_DEVICE_ATTACH_PASID)
-		expected = -EINVAL;
-	else if (args.flags && (args.argsz < sizeof(args) || !args.pasid))
-		expected = -EINVAL;
-	else
-		expected = expect_attach(m, args.pt_id);
-	/* No HWPT of the device is for a PASID */
-	if (args.flags && expected != -ENOENT)
-		expected = -EINVAL;
-=======
 	works = args.argsz >= offsetof(typeof(args), pasid) && !args.flags &&
 		can_attach(m, args.pt_id);
->>>>>>> h-self
 
 	ret = do_ioctl(m->n.cdev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &args);
 	m->calls++;

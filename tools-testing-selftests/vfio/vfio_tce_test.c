@@ -6,9 +6,8 @@
  *
  * usage: vfio_tce_test [OPTION...] NVME [NVME]
  *
- * Each controller loses what is on its first namespace, so both have to be in
- * $VFIO_SELFTESTS_SCRATCH. The second one needs none. Tests that need both are
- * skipped if there is one only.
+ * The first controller loses what is on its first namespace; the second one
+ * needs none. Tests that need both are skipped if there is one only.
  */
 #include <dirent.h>
 #include <endian.h>
@@ -58,12 +57,12 @@ static const char *bdfs[2];
 #define NVME_READ		0x02
 
 #define NVME_PAGE		4096
+#define NVME_BLOCK		512
 #define NVME_QUEUE_LEN		16
 #define NVME_MAX_TRANSFER	SZ_256K
 #define NVME_SQ(qid)		((qid) * 2 * NVME_PAGE)
 #define NVME_CQ(qid)		(((qid) * 2 + 1) * NVME_PAGE)
 #define NVME_PRPS		(4 * NVME_PAGE)
-#define NVME_FORMAT		(5 * NVME_PAGE)
 #define NVME_MEMORY		SZ_64K
 
 struct nvme_command {
@@ -98,7 +97,6 @@ struct nvme {
 	u64 config;
 	void *memory;
 	u64 iova;
-	u32 block_size;
 	u16 tail[2];
 	u16 head[2];
 	bool phase[2];
@@ -190,38 +188,15 @@ static int nvme_transfer(struct nvme *nvme, u8 opcode, u64 iova, u64 offset,
 		.nsid = htole32(1),
 		.prp1 = htole64(iova),
 		.prp2 = htole64(nvme->iova + NVME_PRPS),
-		.cdw10 = htole32(offset / nvme->block_size),
-		.cdw12 = htole32(size / nvme->block_size - 1),
+		.cdw10 = htole32(offset / NVME_BLOCK),
+		.cdw12 = htole32(size / NVME_BLOCK - 1),
 	};
 
-	VFIO_ASSERT_NE(nvme->block_size, 0, "There is no disk\n");
 	VFIO_ASSERT_LE(size, NVME_MAX_TRANSFER);
 	VFIO_ASSERT_GT(size, 2 * NVME_PAGE);
 	for (u32 i = 1; i < size / NVME_PAGE; i++)
 		*prps++ = htole64(iova + i * NVME_PAGE);
 	return nvme_submit(nvme, 1, &command);
-}
-
-/* What the blocks of the namespace are like. The second one needs none. */
-static void nvme_read_format(struct nvme *nvme)
-{
-	struct nvme_command command = {
-		.opcode = NVME_ADMIN_IDENTIFY,
-		.nsid = htole32(1),
-		.prp1 = htole64(nvme->iova + NVME_FORMAT),
-	};
-	u8 *id = nvme->memory + NVME_FORMAT;
-	u8 *format;
-
-	nvme->block_size = 0;
-	if (nvme_submit(nvme, 0, &command))
-		return;
-	format = id + 128 + 4 * ((id[26] & 0xf) | (id[26] >> 5 & 3) << 4);
-	if (!format[2])
-		return;
-	VFIO_ASSERT_EQ(format[0] | format[1], 0, "Blocks have metadata\n");
-	nvme->block_size = 1U << format[2];
-	VFIO_ASSERT_LE(nvme->block_size, NVME_PAGE);
 }
 
 static void nvme_create_queue(struct nvme *nvme, u8 opcode, u64 iova, u32 cdw11)
@@ -265,7 +240,6 @@ static void nvme_start(struct nvme *nvme)
 			  nvme->iova + NVME_CQ(1), 1);
 	nvme_create_queue(nvme, NVME_ADMIN_CREATE_SQ,
 			  nvme->iova + NVME_SQ(1), 1 << 16 | 1);
-	nvme_read_format(nvme);
 }
 
 static u64 region_offset(int fd, u32 index)
@@ -1107,7 +1081,7 @@ static bool wait_live(const char *bdf, char *name, size_t size)
 	return false;
 }
 
-/* One that has a disk, which nobody else uses, writes it and reads it again. */
+/* One that has a disk writes it and reads it again. */
 static bool kernel_dma_works(const char *bdf, u8 byte)
 {
 	u64 end = now_ms() + 2000;
@@ -1120,7 +1094,7 @@ static bool kernel_dma_works(const char *bdf, u8 byte)
 		return false;
 
 	snprintf(path, sizeof(path), "/dev/%sn1", name);
-	while ((fd = open(path, O_RDWR | O_DIRECT | O_EXCL)) < 0) {
+	while ((fd = open(path, O_RDWR | O_DIRECT)) < 0) {
 		if (now_ms() > end)
 			return bdf != bdfs[0];
 		usleep(50000);
@@ -1392,14 +1366,18 @@ TEST(reset_beside)
 
 int main(int argc, char *argv[])
 {
-	int nr_bdfs;
-	char **given = vfio_selftests_get_bdfs(&argc, argv, &nr_bdfs);
-
-	for (int i = 0; i < nr_bdfs && i < 2; i++) {
-		bdfs[i] = given[i];
-		if (!vfio_selftests_is_scratch(bdfs[i]))
-			ksft_exit_skip("needs %s in VFIO_SELFTESTS_SCRATCH\n",
-				       bdfs[i]);
+	/* Addresses come last, as everywhere in these tests. */
+	for (int i = argc - 1; i > 0 && i > argc - 3; i--) {
+		if (!strchr(argv[i], ':'))
+			break;
+		bdfs[1] = bdfs[0];
+		bdfs[0] = argv[i];
 	}
+	if (!bdfs[0]) {
+		fprintf(stderr, "usage: %s [OPTION...] NVME [NVME]\n", argv[0]);
+		return KSFT_SKIP;
+	}
+	argc -= bdfs[1] ? 2 : 1;
+	argv[argc] = NULL;
 	return test_harness_run(argc, argv);
 }
