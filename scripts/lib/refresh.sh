@@ -98,6 +98,8 @@ keep()
 	mapfile -t list < <(patches_of "$1")
 	mapfile -t were < <(kgit rev-list --reverse "refs/pipeline/applied/$2..refs/pipeline/applied/$1")
 	mapfile -t are < <(kgit rev-list --reverse "$2..$1")
+	((${#were[@]} == ${#list[@]})) ||
+		die "patches/$1 has other patches than $TREE_NAME was made of" "" "$(make_target tree)"
 	((${#are[@]} == ${#list[@]})) ||
 		die "branch $1 has ${#are[@]} commits, the stack has ${#list[@]} patches of this series" "" \
 			"a patch is added or dropped where the series is at home: make tree BASE=$home"
@@ -216,7 +218,8 @@ on_stack()
 )
 
 # renamed SERIES BASE: the lines of the list of another stack, with the names, and in the
-# order, that the patches of the series have now. One that is new goes into every stack.
+# order, that the patches of the series have now. One that is new goes into each stack
+# that has all of the series; one that has some of it has chosen.
 renamed()
 {
 	awk -v series="$1" -v base="$2" -v old="$(names_in "$PATCHES/$1")" -v new="$(names_in "$OUT/patches/$1")" '
@@ -242,10 +245,16 @@ renamed()
 			for (i = 1; i <= n_new; i++)
 				now[was[n[i]]] = n[i]
 		}
+		function has_all(	i) {
+			for (i = 1; i <= n_old; i++)
+				if (!((series "/" o[i]) in listed || (series "/" base "/" o[i]) in listed))
+					return 0
+			return 1
+		}
 		function print_series(	i, old_name) {
 			for (i = 1; i <= n_new; i++) {
 				old_name = was[n[i]]
-				if (old_name == "" || (series "/" old_name) in listed)
+				if (old_name == "" ? has_all() : (series "/" old_name) in listed)
 					print series "/" n[i]
 				else if ((series "/" base "/" old_name) in listed)
 					print series "/" base "/" n[i]
