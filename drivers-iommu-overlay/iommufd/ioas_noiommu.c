@@ -46,7 +46,7 @@ struct noiommu_scan {
 	/* How much to look at until the locks are dropped */
 	unsigned long budget;
 	/* With room for one more, to see that the last one does not go on */
-	struct iommu_phys_extent *extents;
+	struct phys_vec *extents;
 	unsigned int num_extents;
 	unsigned int max_extents;
 	bool is_full;
@@ -79,7 +79,7 @@ static int noiommu_scan_domain(struct noiommu_scan *scan,
 			       struct iommu_domain *domain,
 			       unsigned long last_iova)
 {
-	struct iommu_phys_extent *extents = &scan->extents[scan->num_extents];
+	struct phys_vec *extents = &scan->extents[scan->num_extents];
 	unsigned long length = min(last_iova - scan->iova, scan->budget - 1) + 1;
 	unsigned int room = scan->max_extents - scan->num_extents;
 	unsigned long covered = 0;
@@ -95,9 +95,9 @@ static int noiommu_scan_domain(struct noiommu_scan *scan,
 
 	/* The one that was found last can go on */
 	if (scan->num_extents &&
-	    extents[0].phys == extents[-1].phys + extents[-1].length) {
-		extents[-1].length += extents[0].length;
-		scan->iova += extents[0].length;
+	    extents[0].paddr == extents[-1].paddr + extents[-1].len) {
+		extents[-1].len += extents[0].len;
+		scan->iova += extents[0].len;
 		num--;
 		memmove(&extents[0], &extents[1], num * sizeof(extents[0]));
 	}
@@ -107,7 +107,7 @@ static int noiommu_scan_domain(struct noiommu_scan *scan,
 	}
 	scan->num_extents += num;
 	while (num--)
-		covered += (extents++)->length;
+		covered += (extents++)->len;
 	scan->iova += covered;
 	return 0;
 }
@@ -223,7 +223,7 @@ static unsigned long noiommu_last_iova(unsigned long iova, u64 length)
 static int iopt_noiommu_get_pa(struct io_pagetable *iopt, unsigned long iova,
 			       u64 *length, u64 *phys)
 {
-	struct iommu_phys_extent extents[2];
+	struct phys_vec extents[2];
 	struct noiommu_scan scan = {
 		.iova = iova,
 		.last_iova = noiommu_last_iova(iova, *length),
@@ -235,15 +235,15 @@ static int iopt_noiommu_get_pa(struct io_pagetable *iopt, unsigned long iova,
 	rc = noiommu_scan(&scan, iopt);
 	if (rc == -EINTR || (rc && !scan.num_extents))
 		return rc;
-	*length = extents[0].length;
-	*phys = extents[0].phys;
+	*length = extents[0].len;
+	*phys = extents[0].paddr;
 	return 0;
 }
 
 /* Return how many of them could be written */
 static unsigned int
 noiommu_put_extents(struct iommu_noiommu_extent __user *uptr,
-		    const struct iommu_phys_extent *extents,
+		    const struct phys_vec *extents,
 		    unsigned int num_extents)
 {
 	unsigned int i = 0;
@@ -251,8 +251,8 @@ noiommu_put_extents(struct iommu_noiommu_extent __user *uptr,
 	if (!user_write_access_begin(uptr, num_extents * sizeof(*uptr)))
 		return 0;
 	for (; i != num_extents; i++) {
-		unsafe_put_user((u64)extents[i].phys, &uptr[i].phys, out_end);
-		unsafe_put_user((u64)extents[i].length, &uptr[i].length,
+		unsafe_put_user((u64)extents[i].paddr, &uptr[i].phys, out_end);
+		unsafe_put_user((u64)extents[i].len, &uptr[i].length,
 				out_end);
 	}
 out_end:
@@ -315,7 +315,7 @@ static int iopt_noiommu_get_extents(struct io_pagetable *iopt,
 		if (num != scan.num_extents) {
 			rc = -EFAULT;
 			for (; num != scan.num_extents; num++)
-				covered -= scan.extents[num].length;
+				covered -= scan.extents[num].len;
 		}
 	} while (!rc && scan.is_full && done != *num_extents);
 
