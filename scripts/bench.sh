@@ -97,6 +97,7 @@ measure()
 
 	mkdir -p "$OUT/measured"
 	while read -r arch flavour run; do
+		# shellcheck disable=SC2053	# a pattern
 		[[ ! ${RUN:-} || $run == $RUN ]] || continue
 		key=$(
 			{

@@ -125,7 +125,7 @@ def main():
 					count[name] = count.get(name, 0) + 1
 				for name, number in sorted(count.items(), key=lambda item: -item[1]):
 					print('trace', work, name, pages * PAGE, 1, f'{number / pages:.4f}',
-					      file=out)
+					      file=out, flush=True)
 		except EOFError:
 			pass
 		guest.wait()
