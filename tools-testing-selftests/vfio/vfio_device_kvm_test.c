@@ -27,7 +27,7 @@
 
 static const char *device_bdf;
 
-static unsigned long tainted(void)
+static unsigned long read_taint(void)
 {
 	unsigned long value = 0;
 	FILE *fp = fopen("/proc/sys/kernel/tainted", "r");
@@ -113,7 +113,7 @@ FIXTURE_SETUP(vfio_device_kvm)
 	ASSERT_LE(0, self->vm_fd);
 	ASSERT_EQ(0, ioctl(self->vm_fd, KVM_CREATE_DEVICE, &create));
 	self->device_fd = create.fd;
-	self->tainted = tainted();
+	self->tainted = read_taint();
 }
 
 FIXTURE_TEARDOWN(vfio_device_kvm)
@@ -145,7 +145,7 @@ TEST_F(vfio_device_kvm, add_and_remove)
 	ASSERT_EQ(-ENOENT, set_attr(self->device_fd, KVM_DEV_VFIO_FILE_DEL,
 				    &fd));
 	ASSERT_EQ(0, close(self->device_fd));
-	EXPECT_EQ(self->tainted & TAINT_WARN, tainted() & TAINT_WARN);
+	EXPECT_EQ(self->tainted & TAINT_WARN, read_taint() & TAINT_WARN);
 }
 
 TEST_F(vfio_device_kvm, add_and_close)
@@ -154,7 +154,7 @@ TEST_F(vfio_device_kvm, add_and_close)
 
 	ASSERT_EQ(0, set_attr(self->device_fd, KVM_DEV_VFIO_FILE_ADD, &fd));
 	ASSERT_EQ(0, close(self->device_fd));
-	EXPECT_EQ(self->tainted & TAINT_WARN, tainted() & TAINT_WARN);
+	EXPECT_EQ(self->tainted & TAINT_WARN, read_taint() & TAINT_WARN);
 }
 
 int main(int argc, char *argv[])

@@ -392,11 +392,11 @@ TEST_F(noiommu_bound, refuse_pasid)
 	};
 	struct noiommu *n = &self->n;
 
-	ASSERT_EQ(-EOPNOTSUPP,
+	ASSERT_EQ(-EINVAL,
 		  do_ioctl(n->cdev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &args));
 	/* Nor beside an attachment without a PASID */
 	ASSERT_EQ(0, cdev_attach_to(n->cdev, n->ioas));
-	ASSERT_EQ(-EOPNOTSUPP,
+	ASSERT_EQ(-EINVAL,
 		  do_ioctl(n->cdev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &args));
 	ASSERT_EQ(0, cdev_detach(n->cdev));
 	check_unharmed(_metadata, n);
@@ -464,7 +464,7 @@ TEST_F(noiommu_bound, refuse_viommu_of_another_device)
 	vdevice.viommu_id = viommu;
 	vdevice.dev_id = n->devid;
 	vdevice.virt_id = 1;
-	ASSERT_EQ(-EOPNOTSUPP,
+	ASSERT_EQ(-EINVAL,
 		  do_ioctl(n->iommufd, IOMMU_VDEVICE_ALLOC, &vdevice));
 
 	nested.dev_id = n->devid;
@@ -472,8 +472,7 @@ TEST_F(noiommu_bound, refuse_viommu_of_another_device)
 	nested.data_type = IOMMU_HWPT_DATA_SELFTEST;
 	nested.data_len = sizeof(data);
 	nested.data_uptr = (uintptr_t)&data;
-	ASSERT_EQ(-EOPNOTSUPP,
-		  do_ioctl(n->iommufd, IOMMU_HWPT_ALLOC, &nested));
+	ASSERT_EQ(-EINVAL, do_ioctl(n->iommufd, IOMMU_HWPT_ALLOC, &nested));
 
 	ASSERT_EQ(0, ioas_alloc(n->iommufd, &n->ioas));
 	check_unharmed(_metadata, n);

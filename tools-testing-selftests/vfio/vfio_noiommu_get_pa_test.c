@@ -53,7 +53,7 @@ TEST_F(noiommu_attached, unmapped)
 	ASSERT_EQ(-ENOENT, try_get_pa(n->iommufd, n->ioas, 0));
 	ASSERT_EQ(-ENOENT, try_get_pa(n->iommufd, n->ioas, TEST_IOVA - 1));
 	ASSERT_EQ(-ENOENT, try_get_pa(n->iommufd, n->ioas, TEST_IOVA + SZ_64K));
-	ASSERT_EQ(-ENOENT, try_get_pa(n->iommufd, n->ioas, UINT64_MAX));
+	ASSERT_EQ(-EOVERFLOW, try_get_pa(n->iommufd, n->ioas, UINT64_MAX));
 	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
 	ASSERT_EQ(0, unmap(n->iommufd, n->ioas, TEST_IOVA, SZ_64K));
 	ASSERT_EQ(-ENOENT, try_get_pa(n->iommufd, n->ioas, TEST_IOVA));
@@ -211,12 +211,20 @@ TEST_F(noiommu_attached, huge_page_takes_one_call)
 TEST_F(noiommu_attached, iova_at_the_top)
 {
 	struct noiommu *n = &self->n;
-	u64 iova = -SZ_64K;
+	struct mapping m = { .n = n, .iova = -SZ_64K, .size = SZ_64K };
 	void *va = alloc_mem(SZ_64K, 0);
+	u64 offset;
 
-	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, iova));
-	check_mapping(_metadata, n, iova, va, SZ_64K);
-	ASSERT_EQ(0, unmap(n->iommufd, n->ioas, iova, SZ_64K));
+	m.pas = calloc_assert(m.size / page_size, sizeof(*m.pas));
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, m.size, m.iova));
+	pagemap_read(va, m.pas, m.size / page_size);
+	for (offset = 0; offset < m.size; offset += page_size)
+		check_pa(_metadata, &m, offset, UINT64_MAX);
+	check_pa(_metadata, &m, m.size - 2, UINT64_MAX);
+	/* Part of a run it can be, but not the start of one */
+	ASSERT_EQ(-EOVERFLOW, try_get_pa(n->iommufd, n->ioas, UINT64_MAX));
+	ASSERT_EQ(0, unmap(n->iommufd, n->ioas, m.iova, m.size));
+	free(m.pas);
 }
 
 TEST_F(noiommu_attached, iova_at_the_bottom)
