@@ -320,7 +320,7 @@ def main():
 		print(stack_for(args))
 		return
 	for run in choose(args):
-		print(run.name, run.arch, run.kernel, run.client)
+		print(' '.join([run.name, run.arch, run.kernel, run.client]).rstrip())
 
 
 if __name__ == '__main__':
