@@ -149,9 +149,13 @@ use_stack()
 		"one of: $("$TOP/scripts/lib/pins" stacks | paste -sd' ')"
 }
 
-# The script of a make target is told by variables what to do.
-[[ ! $ARGUMENT || ${0##*/} != *.sh || ${0##*/}/$ARGUMENT == clean.sh/--all ]] ||
-	die "${0##*/} does not know what $ARGUMENT is" "" "$0 --help names the variables that it takes"
+# The script of a make target is told by variables what to do. The tests to run are names
+# or a pattern.
+case ${0##*/}/$ARGUMENT in
+*.sh/|clean.sh/--all|test-pipeline.sh/*) ;;
+*.sh/*)
+	die "${0##*/} does not know what $ARGUMENT is" "" "$0 --help names the variables that it takes" ;;
+esac
 [[ $JOBS =~ ^[1-9][0-9]*$ ]] || die "JOBS=$JOBS is no number of processors"
 use_cache
 # take_stack BASE: that one, if it is another

@@ -77,6 +77,7 @@ TEST_F(lifecycle, unplug)
 	struct termios before;
 	int event, monitor;
 	struct user u;
+	int i;
 
 	if (!port)
 		SKIP(return, "MONITOR does not name a serial port");
@@ -98,7 +99,11 @@ TEST_F(lifecycle, unplug)
 	ASSERT_EQ(0, close(event));
 	ASSERT_EQ(0, close(u.n.iommufd));
 
-	tell_monitor(monitor, "device_add edu,id=unplug,bus=root,dma_mask=0xffffffffffff\n");
+	/* QEMU refuses it until the slot has been powered off */
+	for (i = 0; i < 20 && access(device_path("vendor"), F_OK); i++) {
+		tell_monitor(monitor, "device_add edu,id=unplug,bus=root,dma_mask=0xffffffffffff\n");
+		sleep(1);
+	}
 	ASSERT_TRUE(wait_for(device_path("vendor"), true));
 	bind_driver();
 	ASSERT_TRUE(wait_for(device_path("vfio-dev"), true));
