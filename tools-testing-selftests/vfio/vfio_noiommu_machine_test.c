@@ -100,10 +100,10 @@ TEST_F(lifecycle, unplug)
 	ASSERT_EQ(0, close(u.n.iommufd));
 
 	/* QEMU refuses it until the slot has been powered off */
-	for (i = 0; i < 20 && access(device_path("vendor"), F_OK); i++) {
-		tell_monitor(monitor, "device_add edu,id=unplug,bus=root,dma_mask=0xffffffffffff\n");
-		sleep(1);
-	}
+	for (i = 0; i < 20 && access(device_path("vendor"), F_OK); i++, sleep(1))
+		tell_monitor(monitor,
+			     "device_add edu,id=unplug,bus=root,dma_mask=0xffffffffffff\n");
+
 	ASSERT_TRUE(wait_for(device_path("vendor"), true));
 	bind_driver();
 	ASSERT_TRUE(wait_for(device_path("vfio-dev"), true));
