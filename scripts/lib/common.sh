@@ -149,8 +149,7 @@ use_stack()
 		"one of: $("$TOP/scripts/lib/pins" stacks | paste -sd' ')"
 }
 
-# The script of a make target is told by variables what to do. The tests to run are names
-# or a pattern.
+# The script of a make target takes variables. Only the tests of the pipeline are arguments.
 case ${0##*/}/$ARGUMENT in
 *.sh/|clean.sh/--all|test-pipeline.sh/*) ;;
 *.sh/*)

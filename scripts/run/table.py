@@ -27,7 +27,6 @@ TABLE = os.environ.get('RUNS', os.path.join(TOP, 'scripts', 'conf', 'runs.cfg'))
 
 ARCHES = arches.read()
 
-
 DEFAULTS = {
 	'for': '',
 	'groups': 'quick',
