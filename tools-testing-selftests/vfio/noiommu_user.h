@@ -123,6 +123,19 @@ static inline int check_pa(struct noiommu *n, void *va)
 	return ret;
 }
 
+/* The device can be bound and attached, memory mapped, and its address asked for */
+static inline void check_works(void)
+{
+	void *va = alloc_mem(TEST_SIZE, 0);
+	struct noiommu n;
+
+	noiommu_open(&n, bdf);
+	VFIO_ASSERT_EQ(cdev_attach_to(n.cdev, n.ioas), 0);
+	VFIO_ASSERT_EQ(map(n.iommufd, n.ioas, va, TEST_SIZE, TEST_IOVA), 0);
+	VFIO_ASSERT_EQ(check_pa(&n, va), 0);
+	noiommu_close(&n);
+}
+
 /*
  * Take the device from the command line or the environment, and see to it that
  * it and the machine are as they were when the program ends.

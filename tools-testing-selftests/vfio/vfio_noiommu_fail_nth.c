@@ -485,7 +485,7 @@ static bool has_bar(void)
 
 /*
  * @prepare is what has to be there before, @run meets the faults, and @check
- * looks at what came of it.
+ * looks at the result.
  *
  * @again is what a second try says if the first one did all its work and could
  * only not tell the answer. @lookup is the errno for an object that is not

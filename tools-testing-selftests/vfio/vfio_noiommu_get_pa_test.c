@@ -386,7 +386,7 @@ TEST_F(noiommu_attached, dmabuf)
 		SKIP(return, "needs CONFIG_VFIO_PCI_DMABUF");
 	ASSERT_GE(fd, 0);
 
-	/* From the second page on, so that an offset must be heeded */
+	/* From the second page on, so that an offset counts */
 	ASSERT_EQ(0, map_file(n->iommufd, n->ioas, fd, page_size,
 			      bar.size - page_size, TEST_IOVA));
 	ASSERT_EQ(0, get_pa(n->iommufd, n->ioas, TEST_IOVA + 4, &length, &pa));

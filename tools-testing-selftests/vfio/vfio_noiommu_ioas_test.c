@@ -9,195 +9,36 @@
  * The first device must have no IOMMU. The tests of noiommu_beside_iommu need a
  * second one, which must have an IOMMU.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
-#include <unistd.h>
-
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-
-#include <linux/iommufd.h>
-#include <linux/sizes.h>
-#include <linux/vfio.h>
-
-#include <libvfio.h>
 
 #include "../../../../drivers/iommu/iommufd/iommufd_test.h"
-#include "kselftest_harness.h"
+#include "noiommu_test.h"
 
-#define TEST_IOVA SZ_4G
-#define LARGE_IOVA (SZ_4G * 2)
 /* Pages of the domain are not smaller, whatever PAGE_SIZE is */
 #define DOMAIN_PAGE SZ_4K
 
 /* A second or so to map, in small pages: the same file over and over */
 #define LARGE_SIZE (262144 * page_size)
 #define LARGE_FILE (1024 * page_size)
+#define LARGE_IOVA (TEST_IOVA * 2)
 
-static const char *bdf;
 static const char *bdf2;
-static size_t page_size;
-
-/* Each of these returns 0 or a negative errno */
-
-static int do_ioctl(int fd, unsigned long cmd, void *arg)
-{
-	return ioctl(fd, cmd, arg) < 0 ? -errno : 0;
-}
-
-static int attach(int cdev, u32 *pt_id)
-{
-	struct vfio_device_attach_iommufd_pt args = {
-		.argsz = sizeof(args),
-		.pt_id = *pt_id,
-	};
-	int ret = do_ioctl(cdev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &args);
-
-	*pt_id = args.pt_id;
-	return ret;
-}
-
-static int ioas_alloc(int iommufd, u32 *ioas)
-{
-	struct iommu_ioas_alloc args = { .size = sizeof(args) };
-	int ret = do_ioctl(iommufd, IOMMU_IOAS_ALLOC, &args);
-
-	*ioas = args.out_ioas_id;
-	return ret;
-}
-
-static int hwpt_alloc(int iommufd, u32 devid, u32 ioas, u32 *hwpt)
-{
-	struct iommu_hwpt_alloc args = {
-		.size = sizeof(args),
-		.dev_id = devid,
-		.pt_id = ioas,
-	};
-	int ret = do_ioctl(iommufd, IOMMU_HWPT_ALLOC, &args);
-
-	*hwpt = args.out_hwpt_id;
-	return ret;
-}
-
-static int map(int iommufd, u32 ioas, void *va, u64 length, u64 iova)
-{
-	struct iommu_ioas_map args = {
-		.size = sizeof(args),
-		.flags = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE |
-			 IOMMU_IOAS_MAP_FIXED_IOVA,
-		.ioas_id = ioas,
-		.user_va = (uintptr_t)va,
-		.length = length,
-		.iova = iova,
-	};
-
-	return do_ioctl(iommufd, IOMMU_IOAS_MAP, &args);
-}
-
-static int unmap(int iommufd, u32 ioas, u64 iova, u64 length)
-{
-	struct iommu_ioas_unmap args = {
-		.size = sizeof(args),
-		.ioas_id = ioas,
-		.iova = iova,
-		.length = length,
-	};
-
-	return do_ioctl(iommufd, IOMMU_IOAS_UNMAP, &args);
-}
-
-static int get_pa(int iommufd, u32 ioas, u64 iova, u64 *length, u64 *pa)
-{
-	struct iommu_ioas_noiommu_get_pa args = {
-		.size = sizeof(args),
-		.ioas_id = ioas,
-		.iova = iova,
-		.length = *length,
-	};
-	int ret = do_ioctl(iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &args);
-
-	*length = args.length;
-	*pa = args.out_phys;
-	return ret;
-}
-
-static int open_cdev(const char *dev_bdf, int iommufd, u32 *devid)
-{
-	const char *path = vfio_pci_get_cdev_path(dev_bdf);
-	struct vfio_device_bind_iommufd args = {
-		.argsz = sizeof(args),
-		.iommufd = iommufd,
-	};
-	int cdev = open(path, O_RDWR);
-
-	free((void *)path);
-	if (cdev < 0)
-		return -errno;
-	if (ioctl(cdev, VFIO_DEVICE_BIND_IOMMUFD, &args)) {
-		close(cdev);
-		return -errno;
-	}
-	*devid = args.out_devid;
-	return cdev;
-}
-
-static bool is_noiommu(const char *dev_bdf)
-{
-	const char *path = vfio_pci_get_cdev_path(dev_bdf);
-	bool ret = strstr(path, "/noiommu-vfio");
-
-	free((void *)path);
-	return ret;
-}
-
-/* What pagemap says of a byte of memory that is present */
-static u64 pagemap_pa(const void *va)
-{
-	int fd = open("/proc/self/pagemap", O_RDONLY);
-	u64 entry;
-
-	VFIO_ASSERT_GE(fd, 0);
-	VFIO_ASSERT_EQ(pread(fd, &entry, sizeof(entry), (uintptr_t)va /
-			     page_size * sizeof(entry)), sizeof(entry));
-	VFIO_ASSERT_EQ(close(fd), 0);
-	VFIO_ASSERT_TRUE(entry >> 63, "%p is not present\n", va);
-	return (entry & ((1ULL << 55) - 1)) * page_size +
-	       (uintptr_t)va % page_size;
-}
 
 FIXTURE(noiommu_ioas) {
-	int iommufd;
-	int cdev;
-	u32 devid;
-	u32 ioas;
+	struct noiommu n;
 };
 
 FIXTURE_SETUP(noiommu_ioas)
 {
-	u32 pt_id;
-
-	if (!is_noiommu(bdf))
-		SKIP(return, "%s has an IOMMU", bdf);
-
-	self->iommufd = open("/dev/iommu", O_RDWR);
-	ASSERT_GE(self->iommufd, 0);
-	self->cdev = open_cdev(bdf, self->iommufd, &self->devid);
-	ASSERT_GE(self->cdev, 0);
-	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
-	pt_id = self->ioas;
-	ASSERT_EQ(0, attach(self->cdev, &pt_id));
+	noiommu_open(&self->n, bdf);
+	ASSERT_EQ(0, cdev_attach_to(self->n.cdev, self->n.ioas));
 }
 
 FIXTURE_TEARDOWN(noiommu_ioas)
 {
-	close(self->cdev);
-	close(self->iommufd);
+	noiommu_close(&self->n);
 }
 
 /*
@@ -205,12 +46,12 @@ FIXTURE_TEARDOWN(noiommu_ioas)
  * has to be what pagemap says, and neither less nor more than what is
  * contiguous in the mapping.
  */
-static void check_all(struct __test_metadata *_metadata, int iommufd, u32 ioas,
+static void check_all(struct __test_metadata *_metadata, struct noiommu *n,
 		      char *va, u64 length)
 {
 	u64 offset, end, out, pa;
 
-	ASSERT_EQ(0, map(iommufd, ioas, va, length, TEST_IOVA));
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, length, TEST_IOVA));
 	for (offset = 0; offset != length; offset += DOMAIN_PAGE) {
 		for (end = offset + DOMAIN_PAGE; end != length;
 		     end += DOMAIN_PAGE)
@@ -218,12 +59,12 @@ static void check_all(struct __test_metadata *_metadata, int iommufd, u32 ioas,
 			    pagemap_pa(va + offset) + end - offset)
 				break;
 		out = UINT64_MAX;
-		ASSERT_EQ(0, get_pa(iommufd, ioas, TEST_IOVA + offset, &out,
-				    &pa));
+		ASSERT_EQ(0, get_pa(n->iommufd, n->ioas, TEST_IOVA + offset,
+				    &out, &pa));
 		ASSERT_EQ(pagemap_pa(va + offset), pa);
 		ASSERT_EQ(end - offset, out);
 	}
-	ASSERT_EQ(0, unmap(iommufd, ioas, TEST_IOVA, length));
+	ASSERT_EQ(0, unmap(n->iommufd, n->ioas, TEST_IOVA, length));
 }
 
 /*
@@ -263,9 +104,8 @@ TEST_F(noiommu_ioas, offset_in_large_page)
 			       MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd,
 			       (1 - i) * page_size));
 	for (start = DOMAIN_PAGE; start != page_size; start += DOMAIN_PAGE) {
-		check_all(_metadata, self->iommufd, self->ioas, va + start,
-			  page_size);
-		check_all(_metadata, self->iommufd, self->ioas, va + start,
+		check_all(_metadata, &self->n, va + start, page_size);
+		check_all(_metadata, &self->n, va + start,
 			  page_size - start + DOMAIN_PAGE);
 	}
 
@@ -274,7 +114,7 @@ TEST_F(noiommu_ioas, offset_in_large_page)
 		SKIP(return, "no two pages are adjacent");
 	va = file + adjacent * page_size;
 	for (start = DOMAIN_PAGE; start != page_size; start += DOMAIN_PAGE)
-		check_all(_metadata, self->iommufd, self->ioas, va + start,
+		check_all(_metadata, &self->n, va + start,
 			  2 * page_size - start - DOMAIN_PAGE);
 	ASSERT_EQ(0, close(fd));
 }
@@ -285,9 +125,9 @@ TEST_F(noiommu_ioas, refuse_to_trigger_a_fault)
 	struct iommu_test_cmd cmd = {
 		.size = sizeof(cmd),
 		.op = IOMMU_TEST_OP_TRIGGER_IOPF,
-		.trigger_iopf.dev_id = self->devid,
+		.trigger_iopf.dev_id = self->n.devid,
 	};
-	int ret = do_ioctl(self->iommufd, IOMMU_TEST_CMD, &cmd);
+	int ret = do_ioctl(self->n.iommufd, IOMMU_TEST_CMD, &cmd);
 
 	if (ret == -ENOTTY)
 		SKIP(return, "needs CONFIG_IOMMUFD_TEST");
@@ -297,10 +137,7 @@ TEST_F(noiommu_ioas, refuse_to_trigger_a_fault)
 /* A look at what is mapped does not wait for what other threads do */
 
 struct shared {
-	int iommufd;
-	int cdev;
-	u32 devid;
-	u32 ioas;
+	struct noiommu n;
 	u32 ioas2;
 	char *large;
 };
@@ -340,22 +177,14 @@ static int scattered_file(size_t size)
 
 FIXTURE_SETUP(noiommu_threads)
 {
-	u32 pt_id;
+	struct noiommu *n = &self->s.n;
 	u64 offset;
 	void *va;
 	int fd;
 
-	if (!is_noiommu(bdf))
-		SKIP(return, "%s has an IOMMU", bdf);
-
-	self->s.iommufd = open("/dev/iommu", O_RDWR);
-	ASSERT_GE(self->s.iommufd, 0);
-	self->s.cdev = open_cdev(bdf, self->s.iommufd, &self->s.devid);
-	ASSERT_GE(self->s.cdev, 0);
-	ASSERT_EQ(0, ioas_alloc(self->s.iommufd, &self->s.ioas));
-	ASSERT_EQ(0, ioas_alloc(self->s.iommufd, &self->s.ioas2));
-	pt_id = self->s.ioas;
-	ASSERT_EQ(0, attach(self->s.cdev, &pt_id));
+	noiommu_open(n, bdf);
+	ASSERT_EQ(0, ioas_alloc(n->iommufd, &self->s.ioas2));
+	ASSERT_EQ(0, cdev_attach_to(n->cdev, n->ioas));
 
 	fd = scattered_file(LARGE_FILE);
 	self->s.large = mmap(NULL, LARGE_SIZE, PROT_READ | PROT_WRITE,
@@ -373,13 +202,12 @@ FIXTURE_SETUP(noiommu_threads)
 	va = mmap(NULL, page_size, PROT_READ | PROT_WRITE,
 		  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, va);
-	ASSERT_EQ(0, map(self->s.iommufd, self->s.ioas, va, page_size, TEST_IOVA));
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, page_size, TEST_IOVA));
 }
 
 FIXTURE_TEARDOWN(noiommu_threads)
 {
-	close(self->s.cdev);
-	close(self->s.iommufd);
+	noiommu_close(&self->s.n);
 }
 
 static u64 now_ns(void)
@@ -420,7 +248,7 @@ static u64 longest_get_pa(struct __test_metadata *_metadata, struct work *work,
 	while (!work->done) {
 		u64 length = 1, start = now_ns(), pa;
 
-		ASSERT_EQ(0, get_pa(work->s->iommufd, ioas, iova, &length,
+		ASSERT_EQ(0, get_pa(work->s->n.iommufd, ioas, iova, &length,
 				    &pa));
 		longest = max(longest, now_ns() - start);
 	}
@@ -429,21 +257,21 @@ static u64 longest_get_pa(struct __test_metadata *_metadata, struct work *work,
 
 static int map_large(struct shared *s)
 {
-	return map(s->iommufd, s->ioas, s->large, LARGE_SIZE, LARGE_IOVA);
+	return map(s->n.iommufd, s->n.ioas, s->large, LARGE_SIZE, LARGE_IOVA);
 }
 
 static int alloc_hwpt(struct shared *s)
 {
 	u32 hwpt;
 
-	return hwpt_alloc(s->iommufd, s->devid, s->ioas, &hwpt);
+	return hwpt_alloc(s->n.iommufd, s->n.devid, s->n.ioas, 0, &hwpt);
 }
 
 static int alloc_hwpt2(struct shared *s)
 {
 	u32 hwpt;
 
-	return hwpt_alloc(s->iommufd, s->devid, s->ioas2, &hwpt);
+	return hwpt_alloc(s->n.iommufd, s->n.devid, s->ioas2, 0, &hwpt);
 }
 
 TEST_F_TIMEOUT(noiommu_threads, get_pa_beside_map_and_hwpt_alloc, 60)
@@ -455,7 +283,8 @@ TEST_F_TIMEOUT(noiommu_threads, get_pa_beside_map_and_hwpt_alloc, 60)
 	/* The latter waits for all that is being mapped, and writers go first */
 	start_work(&mapping);
 	start_work(&alloc);
-	longest = longest_get_pa(_metadata, &mapping, self->s.ioas, TEST_IOVA);
+	longest = longest_get_pa(_metadata, &mapping, self->s.n.ioas,
+				 TEST_IOVA);
 	ASSERT_EQ(0, pthread_join(mapping.thread, NULL));
 	ASSERT_EQ(0, pthread_join(alloc.thread, NULL));
 	ASSERT_EQ(0, mapping.ret);
@@ -466,24 +295,15 @@ TEST_F_TIMEOUT(noiommu_threads, get_pa_beside_map_and_hwpt_alloc, 60)
 
 TEST_F_TIMEOUT(noiommu_threads, get_pa_beside_hwpt_alloc_of_a_copy, 60)
 {
-	struct iommu_ioas_copy copy = {
-		.size = sizeof(copy),
-		.flags = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE |
-			 IOMMU_IOAS_MAP_FIXED_IOVA,
-		.src_ioas_id = self->s.ioas,
-		.dst_ioas_id = self->s.ioas2,
-		.length = LARGE_SIZE,
-		.src_iova = LARGE_IOVA,
-		.dst_iova = LARGE_IOVA,
-	};
 	struct work alloc = { .function = alloc_hwpt2, .s = &self->s };
 	u64 longest;
 
 	/* Fills its page table from that of the other IOAS */
 	ASSERT_EQ(0, map_large(&self->s));
-	ASSERT_EQ(0, do_ioctl(self->s.iommufd, IOMMU_IOAS_COPY, &copy));
+	ASSERT_EQ(0, copy(self->s.n.iommufd, self->s.n.ioas, LARGE_IOVA,
+			  LARGE_SIZE, self->s.ioas2, LARGE_IOVA));
 	start_work(&alloc);
-	longest = longest_get_pa(_metadata, &alloc, self->s.ioas, LARGE_IOVA);
+	longest = longest_get_pa(_metadata, &alloc, self->s.n.ioas, LARGE_IOVA);
 	ASSERT_EQ(0, pthread_join(alloc.thread, NULL));
 	ASSERT_EQ(0, alloc.ret);
 	ASSERT_LT(longest, alloc.ns / 2);
@@ -492,65 +312,57 @@ TEST_F_TIMEOUT(noiommu_threads, get_pa_beside_hwpt_alloc_of_a_copy, 60)
 /* Another device, that has an IOMMU */
 
 FIXTURE(noiommu_beside_iommu) {
-	int iommufd;
-	int cdev;
+	struct noiommu n;
 	int cdev2;
-	u32 devid;
-	u32 devid2;
 };
 
 FIXTURE_SETUP(noiommu_beside_iommu)
 {
-	if (!is_noiommu(bdf))
-		SKIP(return, "%s has an IOMMU", bdf);
-	if (!bdf2 || is_noiommu(bdf2))
+	u32 devid2;
+
+	if (!bdf2 || cdev_is_noiommu(bdf2))
 		SKIP(return, "needs a second device, with an IOMMU");
 
-	self->iommufd = open("/dev/iommu", O_RDWR);
-	ASSERT_GE(self->iommufd, 0);
-	self->cdev = open_cdev(bdf, self->iommufd, &self->devid);
-	ASSERT_GE(self->cdev, 0);
-	self->cdev2 = open_cdev(bdf2, self->iommufd, &self->devid2);
+	noiommu_open(&self->n, bdf);
+	self->cdev2 = open_cdev(bdf2);
 	ASSERT_GE(self->cdev2, 0);
+	ASSERT_EQ(0, cdev_bind(self->cdev2, self->n.iommufd, &devid2));
 }
 
 FIXTURE_TEARDOWN(noiommu_beside_iommu)
 {
-	close(self->cdev);
 	close(self->cdev2);
-	close(self->iommufd);
+	noiommu_close(&self->n);
 }
 
 /* An IOAS that one of them uses already gives the other one a HWPT of its own */
 TEST_F(noiommu_beside_iommu, move_to_the_ioas_of_the_other)
 {
-	int cdevs[] = { self->cdev, self->cdev2 };
+	int cdevs[] = { self->n.cdev, self->cdev2 };
 	u32 old, new, pt_id, other_pt_id;
 	int i;
 
 	for (i = 0; i != 2; i++) {
-		ASSERT_EQ(0, ioas_alloc(self->iommufd, &old));
-		ASSERT_EQ(0, ioas_alloc(self->iommufd, &new));
+		ASSERT_EQ(0, ioas_alloc(self->n.iommufd, &old));
+		ASSERT_EQ(0, ioas_alloc(self->n.iommufd, &new));
 		pt_id = old;
-		ASSERT_EQ(0, attach(cdevs[i], &pt_id));
+		ASSERT_EQ(0, cdev_attach(cdevs[i], &pt_id));
 		other_pt_id = new;
-		ASSERT_EQ(0, attach(cdevs[!i], &other_pt_id));
+		ASSERT_EQ(0, cdev_attach(cdevs[!i], &other_pt_id));
 		pt_id = new;
-		ASSERT_EQ(0, attach(cdevs[i], &pt_id));
+		ASSERT_EQ(0, cdev_attach(cdevs[i], &pt_id));
 		ASSERT_NE(other_pt_id, pt_id);
 	}
 }
 
 int main(int argc, char *argv[])
 {
-	int nr_bdfs;
 	char **bdfs;
+	int nr_bdfs;
 
-	bdfs = vfio_selftests_get_bdfs(&argc, argv, &nr_bdfs);
-	bdf = bdfs[0];
+	bdfs = noiommu_test_init(&argc, argv, &nr_bdfs);
+	noiommu_require(bdf);
 	if (nr_bdfs > 1)
 		bdf2 = bdfs[1];
-	page_size = getpagesize();
-
 	return test_harness_run(argc, argv);
 }
