@@ -150,7 +150,8 @@ variant_of()
 	echo "$PATCHES/${1%%/*}/$2/${1##*/}"
 }
 
-# save_conflict: make the user's resolution of it a variant of the patch
+# save_conflict: make the user's resolution of it a variant of the patch. If it changes
+# nothing, the kernel has the patch already.
 save_conflict()
 {
 	local patch head left
@@ -161,6 +162,11 @@ save_conflict()
 		[[ ! $left ]] || die "$patch is not resolved, in $AM: ${left%%$'\n'*}" "" \
 			"resolve all of it, then the same again; or, to start again: rm -r $AM"
 		git_am add -A --sparse
+		if git_am diff --cached --quiet; then
+			save_there "$patch"
+			rm -rf "$BUILD/conflict" "$AM"
+			return
+		fi
 		git_am am --continue > "$LOG" 2>&1 </dev/null ||
 			die "git am --continue failed in $AM" "$LOG" "change there what the patch is to change"
 	fi
@@ -169,6 +175,28 @@ save_conflict()
 			"rm -r $AM, and make port again"
 	save_commit "$patch"
 	rm -rf "$BUILD/conflict" "$AM"
+}
+
+# save_there PATCH: this kernel has it: a comment in the list of a stack, or a variant
+# that changes nothing
+save_there()
+{
+	local original port
+
+	original=$(original_of "$1")
+	[[ $KERNEL_VERSION != "$(home_of "${1%%/*}")" ]] ||
+		die "$1 is at home in Linux $KERNEL_VERSION, and would change nothing" "" \
+			"change in $AM what it is to change; or remove the patch, then rm -r $AM"
+	if [[ $KERNEL_VERSION == "$BASE" ]]; then
+		sed -i "s,^$1\$,# there: $original," "$SERIES_FILE"
+		note "written: series/$BASE: it has $original"
+		return
+	fi
+	port=$(variant_of "$original" "$KERNEL_VERSION")
+	mkdir -p "${port%/*}"
+	as_variant "$PATCHES/$original" < /dev/null > "$port.new"
+	mv "$port.new" "$port"
+	note "written: ${port#"$TOP/"}: Linux $KERNEL_VERSION has it"
 }
 
 # save_commit PATCH: make the last commit a variant of it, or itself where it is at home
@@ -249,8 +277,14 @@ attempt()
 	return 1
 }
 
+# changes_files PATCH
+changes_files()
+{
+	grep -q '^diff --git ' "$1"
+}
+
 # attempt_variant PATCH VARIANT OPTION...: that one, with the words of the patch, if it is
-# a variant of what the patch changes now
+# a variant of what the patch changes now. One that changes nothing sets WORD.
 attempt_variant()
 {
 	local original=$PATCHES/$1
@@ -259,6 +293,10 @@ attempt_variant()
 	if ! grep -qxF "Variant-of: $(patch_id "$original")" "$2"; then
 		note "${2#"$TOP/"} is a variant of an older version of the patch: not used"
 		return 1
+	fi
+	if ! changes_files "$2"; then
+		WORD=there
+		return
 	fi
 	{
 		words_of "$original"
@@ -293,7 +331,8 @@ apply_patch()
 	fi
 	WORD=ported
 	for other in "$PATCHES/${original%/*}"/*/"${original##*/}"; do
-		! attempt_variant "$original" "$other" --3way || return 0
+		[[ ! -e $other ]] || ! changes_files "$other" ||
+			! attempt_variant "$original" "$other" --3way || return 0
 	done
 	WORD=conflict
 	echo "$patch $head" > "$BUILD/conflict"
