@@ -7,7 +7,8 @@
 # The patches are applied as make port does it. A conflict is shown, and saved with SAVE=1
 # as for make port. Then series/<TO>, patches/, variants, cover letters and the
 # fingerprint are made from the commits, as make refresh makes them. A patch that the new
-# kernel has already stays in the list as a comment, so that a move back finds it.
+# kernel has already stays in the list as a comment, and the old kernel keeps its variants
+# for make port where the new one has others, so that a move back finds both.
 
 TO=${TO:-}
 FROM_BASE=${BASE:-}
@@ -51,7 +52,7 @@ swap_pins()
 # move_list: series/$TO from what became of each patch, and the variants along with it
 move_list()
 {
-	local word patch original commit commits variant
+	local word patch original commit commits variant other
 
 	mapfile -t commits < <(kgit rev-list --reverse "base..$TIP")
 	: > "$BUILD/list"
@@ -77,11 +78,10 @@ move_list()
 		mkdir -p "${variant%/*}"
 		format_patch -1 --stdout "$commit" | as_variant "$PATCHES/$original" > "$variant.new"
 		mv "$variant.new" "$variant"
+		# make port tries those for other kernels, too
+		other=$(variant_of "$original" "$FROM_BASE")
+		[[ ! -e $other || $(patch_id "$variant") != "$(patch_id "$other")" ]] || rm "$other"
 	done < "$RESULTS"
-	rm -rf "${PATCHES:?}"/*/"$FROM_BASE"
-	for variant in "$PATCHES"/*/"$TO"/*.patch; do
-		[[ ! -e $variant ]] || grep -qxF "${variant#"$PATCHES/"}" "$BUILD/list" || rm "$variant"
-	done
 }
 
 [[ $FROM_BASE && $TO ]] || die "move which stack, to which kernel?" "" "make move BASE=<$(stacks | paste -sd'|')> TO=<a version>"

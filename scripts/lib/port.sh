@@ -308,15 +308,15 @@ attempt_variant()
 # apply_patch PATCH: sets WORD
 apply_patch()
 {
-	local patch=$1 mail=$PATCHES/$1 head other original
+	local patch=$1 mail=$PATCHES/$1 head other original own
 
 	head=$(git_am rev-parse HEAD)
 	original=$(original_of "$patch")
+	own=$(variant_of "$patch" "$KERNEL_VERSION")
+	WORD=ported
+	[[ $mail == "$own" ]] || ! attempt_variant "$original" "$own" --no-3way || return 0
 	WORD=clean
 	! attempt "$mail" --no-3way || return 0
-	WORD=ported
-	! attempt_variant "$original" "$(variant_of "$patch" "$KERNEL_VERSION")" --no-3way || return 0
-	WORD=clean
 	[[ $patch == "$original" ]] || ! attempt "$PATCHES/$original" --no-3way || return 0
 	WORD=fuzzy
 	if attempt "$mail" --3way; then

@@ -455,6 +455,23 @@ put()
 	find "$TOP/$1" -type d -empty -delete
 }
 
+# keep_there SERIES: its patches that this kernel has already, with their variants for
+# others
+keep_there()
+{
+	local patch variant
+
+	there_patches | sed -n "\\,^$1/,p" | while read -r patch; do
+		cp "$PATCHES/$patch" "$OUT/patches/$patch"
+		for variant in "$PATCHES/$1"/*/"${patch##*/}"; do
+			[[ ! -e $variant ]] || {
+				mkdir -p "$OUT/patches/$1/$(basename "${variant%/*}")"
+				cp "$variant" "$OUT/patches/${variant#"$PATCHES/"}"
+			}
+		done
+	done
+}
+
 # refresh_stack: make $OUT of the branches, and then the files of $OUT
 refresh_stack()
 {
@@ -472,9 +489,7 @@ refresh_stack()
 			format "$previous" "$name" "$name"
 			(cd "$OUT/patches" && find "$name" -name '*.patch' ! -name '0000-*' | sort) >> "$OUT/series"
 			follow "$name"
-			there_patches | sed -n "\\,^$name/,p" | while read -r patch; do
-				cp "$PATCHES/$patch" "$OUT/patches/$patch"
-			done
+			keep_there "$name"
 		else
 			keep "$name" "$previous"
 		fi

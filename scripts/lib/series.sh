@@ -362,7 +362,7 @@ check_listed()
 	{
 		for base in $(stacks); do
 			listed_patches "$base"
-			there_patches "$base"
+			there_patches "$base" | with_variants "$base"
 		done | sort -u |
 			comm -3 - <(cd "$PATCHES" 2>/dev/null &&
 				find . -name '*.patch' ! -name '0000-*' | sed 's,^\./,,' | without_ports | sort) |
@@ -379,6 +379,18 @@ check_listed()
 	} > "$log"
 	[[ ! -s $log ]] || die "the lists in series/ and the folder patches/ differ" "$log" \
 		"list each patch in series/<base>, in the order applied, as <series>/<patch>"
+}
+
+# with_variants BASE: these patches, and the variants of them for that kernel
+with_variants()
+{
+	local patch
+
+	while read -r patch; do
+		echo "$patch"
+		patch=${patch%%/*}/$1/${patch##*/}
+		[[ ! -e $PATCHES/$patch ]] || echo "$patch"
+	done
 }
 
 # without_ports: of paths in patches/, those that no stack need list: the variants for a
