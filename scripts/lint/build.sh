@@ -128,7 +128,9 @@ remember()
 		BEGIN { FS = "\t" }
 		FILENAME ~ /reports$/ { before[NR] = $0; of[NR] = $1; next }
 		/^  [A-Z]+ +(\[M\] +)?[^ ]+$/ {
-			sparse = /^  CHECK /
+			# It follows the object that it is part of; two may share their source
+			if (sparse = /^  CHECK /)
+				next
 			sub(/.* /, "")
 			sub(tree, "")
 			sub(/^(\.\.\/)+linux\//, "")
