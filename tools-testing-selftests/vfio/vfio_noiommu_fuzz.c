@@ -967,8 +967,9 @@ static bool can_get_pa(struct model *m, const struct get_pa_args *args)
 		return false;
 	if (many != !!args->num_extents || many != !!args->extents_uptr)
 		return false;
-	return args->length && ioas && area_at(ioas, args->iova) &&
-	       nr_domains(m, ioas);
+	/* The last IOVA of all is refused, mapped or not */
+	return args->length && args->iova != ~0ULL && ioas &&
+	       area_at(ioas, args->iova) && nr_domains(m, ioas);
 }
 
 static void check_pa(struct model *m,
