@@ -1364,6 +1364,43 @@ TEST(reset_beside)
 		SKIP(return, "needs another device in the group");
 }
 
+/* The 32-bit window has pages of 4K, whatever those of the kernel are. */
+TEST_F(tce, small_pages)
+{
+	u64 page = getpagesize(), small = NVME_PAGE, size = 2 * page + small;
+	void *data = self->memory + page - small;
+	u64 iova = self->iova + small;
+
+	if (variant->window) {
+		if (page > small)
+			ASSERT_EQ(-EINVAL, ioas_map(self->iommufd, self->ioas,
+						    data, small, &iova,
+						    READ_WRITE));
+		return;
+	}
+
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, data, small, &iova,
+			      READ_WRITE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, iova, data));
+	memset(self->memory, 0xa5, 2 * page);
+	nvme_identify(&self->nvme, iova - small);
+	nvme_identify(&self->nvme, iova + small);
+	ASSERT_TRUE(is_filled_with(self->memory, 0xa5, 2 * page));
+	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, iova, small));
+	ASSERT_FALSE(writes_arrive(&self->nvme, iova, data));
+
+	/* More than a page of the kernel, from within one to within another */
+	data = self->memory + 4 * page + small;
+	iova = self->iova + SZ_1M + 3 * small;
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, data, size, &iova,
+			      READ_WRITE));
+	for (u64 at = 0; at < size; at += small)
+		ASSERT_TRUE(writes_arrive(&self->nvme, iova + at, data + at));
+	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, iova, size));
+	for (u64 at = 0; at < size; at += small)
+		ASSERT_FALSE(writes_arrive(&self->nvme, iova + at, data + at));
+}
+
 int main(int argc, char *argv[])
 {
 	/* Addresses come last, as everywhere in these tests. */
