@@ -715,11 +715,14 @@ IN_TRACE_SECTION void trace_end(void)
 static void trace_calls(struct dma *dma)
 {
 	struct memory *memory = &memories[0];
+	struct memory *file = &memories[4];
 	const uint64_t bytes = 64 * PAGE;
+	uint64_t done;
 	int i;
 
 	warm_up(dma);
 	get_memory(memory);
+	get_memory(file);
 	/* The first time is not what is of interest */
 	for (i = 0; i != 2; i++) {
 		if (i)
@@ -740,6 +743,24 @@ static void trace_calls(struct dma *dma)
 		unmap(dma, IOVA, bytes);
 		if (i)
 			trace_end();
+
+		/* The same, each page an area of its own */
+		for (done = 0; done != bytes; done += PAGE)
+			map(dma, memory->va + done, IOVA + done, PAGE);
+		if (i)
+			trace_begin(3);
+		unmap(dma, IOVA, bytes);
+		if (i)
+			trace_end();
+
+		if (dma->container >= 0)
+			continue;
+		if (i)
+			trace_begin(4);
+		map_memory(dma, file, 0, IOVA, 2 * MIB);
+		if (i)
+			trace_end();
+		unmap(dma, IOVA, 2 * MIB);
 	}
 }
 

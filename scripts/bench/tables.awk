@@ -295,9 +295,10 @@ function waited(work, bytes,	i, cells)
 }
 
 # The functions that take the most of one call, per page
-function trace_table(work,	i, j, n, f, v, most, bytes, cells, sum, rest)
+function trace_table(work,	i, j, n, f, v, most, bytes, cells, sum, rest, is_call)
 {
-	bytes = work == "get_pa_of_a_page" ? 4096 : 64 * 4096
+	is_call = work == "get_pa_of_a_page" || work == "map_file"
+	bytes = is_call ? 4096 : 64 * 4096
 	head("Function", heads)
 	n = num_functions[work]
 	for (i = 1; i <= n; i++) {
@@ -311,7 +312,7 @@ function trace_table(work,	i, j, n, f, v, most, bytes, cells, sum, rest)
 				most = v
 			cells = cells (j > 1 ? "|" : "") number(v)
 		}
-		if (most >= (work == "get_pa_of_a_page" ? 10 : 2)) {
+		if (most >= (is_call ? 10 : 2)) {
 			row(f, cells)
 			continue
 		}
