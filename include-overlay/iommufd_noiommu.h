@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
  * IOMMU_IOAS_NOIOMMU_GET_PA for programs that are built with kernel headers
- * from before it: what the series noiommu-cdev and iova-extents add to
+ * from before it: what the series noiommu-cdev and noiommu-extents add to
  * <linux/iommufd.h>. With newer kernel headers all that this one adds are names
  * that begin with noiommu_: the array form for programs that also build with
  * kernel headers that have the ioctl, but not its array form. If the program

@@ -84,9 +84,9 @@ runs_of()
 		echo x86_64 x86_64-bench bench-trace
 	else
 		stock=-stock
+		echo x86_64 x86_64-bench-stock bench-stock-trace-vtd
 	fi
 	echo x86_64 "x86_64-bench$stock" "bench$stock-vtd"
-	echo x86_64 "x86_64-bench$stock" "bench$stock-trace-vtd"
 	echo aarch64 "aarch64-bench$stock" "bench$stock-smmu"
 }
 

@@ -6,9 +6,10 @@
  * The answer is read from the iommu_domain of a noiommu HWPT, which holds every
  * fully mapped area of the io_pagetable. io_pagetable::iova_rwsem keeps both: an
  * area has pages only while the domain is filled. Only a dma-buf can be revoked
- * all the same, its iopt_pages::mutex prevents that. A range can be long, so the
- * locks are dropped from time to time to let writers and other tasks run, and to
- * write to user memory, where a fault can take any time.
+ * all the same, its iopt_pages::mutex prevents that. A range can be long, so it is
+ * looked at in pieces. The locks are dropped after a piece when somebody waits for
+ * iova_rwsem or for the CPU, after some pieces in any case, and to write to user
+ * memory, where a fault can take any time.
  */
 #include <linux/capability.h>
 #include <linux/overflow.h>
@@ -22,13 +23,14 @@
 #include "iommufd_private.h"
 
 /*
- * How much to look at before the locks are dropped. With 4 KiB pages these are
- * 4096 entries of the page table, which take some tens of microseconds.
+ * A piece: how much of an area to look at before asking if somebody waits. With
+ * 4 KiB pages these are 4096 entries of the page table, which take some tens of
+ * microseconds.
  */
-#define NOIOMMU_SCAN_BYTES SZ_16M
+#define NOIOMMU_PIECE_BYTES SZ_16M
 
-/* What it costs to go to an area, in terms of the above */
-#define NOIOMMU_SCAN_AREA_BYTES SZ_256K
+/* How many of these to look at before the locks are dropped in any case */
+#define NOIOMMU_MAX_PIECES 64
 
 /*
  * How many extents to collect before they are written to user memory. With the
@@ -43,12 +45,11 @@ struct noiommu_scan {
 	unsigned long last_iova;
 	/* The scan goes on into the areas that follow without a gap */
 	bool many_areas;
-	/* How much to look at until the locks are dropped */
-	unsigned long budget;
 	/* With room for one more, to see that the last one does not go on */
 	struct phys_vec *extents;
 	unsigned int num_extents;
 	unsigned int max_extents;
+	/* Another one was found, and iova is no longer right */
 	bool is_full;
 };
 
@@ -75,29 +76,43 @@ static struct iommu_domain *iopt_noiommu_domain(struct iopt_area *area)
 	return NULL;
 }
 
+/*
+ * An area that has pages is mapped from its first to its last byte. So all of the
+ * piece is covered, unless the array ended first.
+ */
 static int noiommu_scan_domain(struct noiommu_scan *scan,
 			       struct iommu_domain *domain,
 			       unsigned long last_iova)
 {
 	struct phys_vec *extents = &scan->extents[scan->num_extents];
-	unsigned long length = min(last_iova - scan->iova, scan->budget - 1) + 1;
+	unsigned long length = min(last_iova - scan->iova,
+				   NOIOMMU_PIECE_BYTES - 1UL) + 1;
 	unsigned int room = scan->max_extents - scan->num_extents;
-	unsigned long covered = 0;
-	int num;
+	bool has_ended;
+	int num, i;
 
-	num = iommu_iova_to_phys_extents(domain, scan->iova, length, extents,
-					 room + 1);
-	if (num < 0)
-		return -ENOENT;
-
-	scan->budget -= min(scan->budget,
-			    length + (unsigned long)NOIOMMU_SCAN_AREA_BYTES);
+	/* Within a page there is nothing to merge */
+	if (!((scan->iova ^ (scan->iova + length - 1)) >>
+	      __ffs(domain->pgsize_bitmap))) {
+		extents->paddr = iommu_iova_to_phys(domain, scan->iova);
+		extents->len = length;
+		num = 1;
+		has_ended = false;
+	} else {
+		num = iommu_iova_to_phys_extents(domain, scan->iova, length,
+						 extents, room + 1);
+		if (num < 0)
+			return -ENOENT;
+		has_ended = num > room;
+	}
 
 	/* The one that was found last can go on */
 	if (scan->num_extents &&
 	    extents[0].paddr == extents[-1].paddr + extents[-1].len) {
 		extents[-1].len += extents[0].len;
-		scan->iova += extents[0].len;
+		if (has_ended)
+			for (length = 0, i = 0; i != num; i++)
+				length += extents[i].len;
 		num--;
 		memmove(&extents[0], &extents[1], num * sizeof(extents[0]));
 	}
@@ -106,9 +121,7 @@ static int noiommu_scan_domain(struct noiommu_scan *scan,
 		num--;
 	}
 	scan->num_extents += num;
-	while (num--)
-		covered += (extents++)->len;
-	scan->iova += covered;
+	scan->iova += length;
 	return 0;
 }
 
@@ -116,6 +129,7 @@ static int noiommu_scan_area(struct noiommu_scan *scan,
 			     struct iopt_area *area,
 			     struct iommu_domain *domain)
 {
+	unsigned long last_iova = min(scan->last_iova, iopt_area_last_iova(area));
 	bool is_dmabuf = iopt_is_dmabuf(area->pages);
 	int rc;
 
@@ -131,9 +145,8 @@ static int noiommu_scan_area(struct noiommu_scan *scan,
 
 	/* It may continue in the next area, but that is not ours to tell */
 	if (!scan->many_areas)
-		scan->last_iova = min(scan->last_iova, iopt_area_last_iova(area));
-	rc = noiommu_scan_domain(scan, domain,
-				 min(scan->last_iova, iopt_area_last_iova(area)));
+		scan->last_iova = last_iova;
+	rc = noiommu_scan_domain(scan, domain, last_iova);
 out_unlock:
 	if (is_dmabuf)
 		mutex_unlock(&area->pages->mutex);
@@ -144,17 +157,19 @@ static int noiommu_scan_iopt(struct noiommu_scan *scan,
 			     struct io_pagetable *iopt)
 {
 	struct iommu_domain *domain = NULL;
-	struct iopt_area *area;
+	struct iopt_area *area = NULL;
+	unsigned int pieces = 0;
 	int rc;
 
 	rc = down_read_killable(&iopt->iova_rwsem);
 	if (rc)
 		return rc;
 
-	scan->budget = NOIOMMU_SCAN_BYTES;
 	do {
+		if (!area || scan->iova > iopt_area_last_iova(area))
+			area = iopt_area_iter_first(iopt, scan->iova,
+						    scan->iova);
 		/* Without pages it is still being mapped, or unmapped already */
-		area = iopt_area_iter_first(iopt, scan->iova, scan->iova);
 		if (!area || !area->pages) {
 			rc = -ENOENT;
 			break;
@@ -166,7 +181,9 @@ static int noiommu_scan_iopt(struct noiommu_scan *scan,
 			break;
 		}
 		rc = noiommu_scan_area(scan, area, domain);
-	} while (!rc && scan->budget && !noiommu_scan_done(scan));
+	} while (!rc && !noiommu_scan_done(scan) &&
+		 ++pieces != NOIOMMU_MAX_PIECES && !need_resched() &&
+		 !rwsem_is_contended(&iopt->iova_rwsem));
 
 	up_read(&iopt->iova_rwsem);
 	return rc;
@@ -187,9 +204,10 @@ static int noiommu_scan(struct noiommu_scan *scan, struct io_pagetable *iopt)
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		rc = noiommu_scan_iopt(scan, iopt);
+		if (rc || noiommu_scan_done(scan))
+			return rc;
 		cond_resched();
-	} while (!rc && !noiommu_scan_done(scan));
-	return rc;
+	} while (true);
 }
 
 static unsigned long noiommu_last_iova(unsigned long iova, u64 length)
@@ -240,23 +258,27 @@ static int iopt_noiommu_get_pa(struct io_pagetable *iopt, unsigned long iova,
 	return 0;
 }
 
-/* Return how many of them could be written */
+/* Return how many of them could be written, and how many bytes these cover */
 static unsigned int
 noiommu_put_extents(struct iommu_noiommu_extent __user *uptr,
-		    const struct phys_vec *extents,
-		    unsigned int num_extents)
+		    const struct phys_vec *extents, unsigned int num_extents,
+		    u64 *covered)
 {
 	unsigned int i = 0;
+	u64 bytes = 0;
 
 	if (!user_write_access_begin(uptr, num_extents * sizeof(*uptr)))
 		return 0;
 	for (; i != num_extents; i++) {
+		u64 len = extents[i].len;
+
 		unsafe_put_user((u64)extents[i].paddr, &uptr[i].phys, out_end);
-		unsafe_put_user((u64)extents[i].len, &uptr[i].length,
-				out_end);
+		unsafe_put_user(len, &uptr[i].length, out_end);
+		bytes += len;
 	}
 out_end:
 	user_write_access_end();
+	*covered += bytes;
 	return i;
 }
 
@@ -287,7 +309,6 @@ static int iopt_noiommu_get_extents(struct io_pagetable *iopt,
 	unsigned int max_extents =
 		min_t(u32, *num_extents, NOIOMMU_MAX_EXTENTS);
 	struct noiommu_scan scan = {
-		.iova = iova,
 		.last_iova = noiommu_last_iova(iova, *length),
 		.many_areas = true,
 	};
@@ -303,20 +324,17 @@ static int iopt_noiommu_get_extents(struct io_pagetable *iopt,
 	do {
 		unsigned int num;
 
+		scan.iova = iova + covered;
 		scan.max_extents = min(max_extents, *num_extents - done);
 		rc = noiommu_scan(&scan, iopt);
 		if (rc == -EINTR)
 			goto out_free;
 
 		num = noiommu_put_extents(uptr + done, scan.extents,
-					  scan.num_extents);
+					  scan.num_extents, &covered);
 		done += num;
-		covered = scan.iova - iova;
-		if (num != scan.num_extents) {
+		if (num != scan.num_extents)
 			rc = -EFAULT;
-			for (; num != scan.num_extents; num++)
-				covered -= scan.extents[num].len;
-		}
 	} while (!rc && scan.is_full && done != *num_extents);
 
 	if (done) {

@@ -9,6 +9,7 @@
  *				the same two, by the name of an SMMU
  *	bench wait CDEV		how long a long GET_PA keeps others waiting
  *	bench array CDEV	an old kernel refuses GET_PA's array form properly
+ *	bench gup CDEV		what it costs to unpin memory, without the device
  *	bench trace CDEV	one call of each kind, for scripts/bench/trace.py; so do
  *	bench trace-iommufd CDEV and trace-type1 BDF behind an IOMMU
  *
@@ -255,6 +256,24 @@ static double table_memory(void)
 		fclose(file);
 	return kib * 1024.;
 }
+
+/*
+ * The kernel's own benchmark of unpin_user_pages(), CONFIG_GUP_TEST: struct gup_test
+ * of mm/gup_test.h, which is not in the kernel's headers for programs.
+ */
+struct gup_test {
+	uint64_t get_delta_usec;
+	uint64_t put_delta_usec;
+	uint64_t addr;
+	uint64_t size;
+	uint32_t nr_pages_per_call;
+	uint32_t gup_flags;
+	uint32_t test_flags;
+	uint32_t which_pages[8];
+};
+
+#define PIN_LONGTERM_BENCHMARK	_IOWR('g', 3, struct gup_test)
+#define FOLL_WRITE		1
 
 /* Everything is unmapped: as many pins are counted as released as were acquired */
 static void check_pins(void)
@@ -649,6 +668,34 @@ static void check_array(struct dma *dma)
 	printf("figure array single_form 4K %llu 1 works\n", MIB);
 }
 
+static void unpin_memory(void)
+{
+	int fd = open("/sys/kernel/debug/gup_test", O_RDWR);
+	unsigned int i;
+
+	if (fd < 0)
+		err(1, "/sys/kernel/debug/gup_test");
+	for (i = 0; i != 2; i++) {
+		struct memory *memory = &memories[i];
+		struct gup_test args = {
+			.size = memory->size,
+			.nr_pages_per_call = 512,
+			.gup_flags = FOLL_WRITE,
+		};
+
+		get_memory(memory);
+		args.addr = (uintptr_t)memory->va;
+		XIOCTL(fd, PIN_LONGTERM_BENCHMARK, &args);
+		figure_per_page("pin", memory, args.size, 1,
+				args.get_delta_usec * 1000);
+		figure_per_page("unpin", memory, args.size, 1,
+				args.put_delta_usec * 1000);
+		put_memory(memory);
+	}
+	close(fd);
+	check_pins();
+}
+
 /*
  * A debugger that stops at trace_begin() and takes single steps until trace_end()
  * sees each instruction of one call. Both are at addresses of their own.
@@ -668,11 +715,14 @@ IN_TRACE_SECTION void trace_end(void)
 static void trace_calls(struct dma *dma)
 {
 	struct memory *memory = &memories[0];
+	struct memory *file = &memories[4];
 	const uint64_t bytes = 64 * PAGE;
+	uint64_t done;
 	int i;
 
 	warm_up(dma);
 	get_memory(memory);
+	get_memory(file);
 	/* The first time is not what is of interest */
 	for (i = 0; i != 2; i++) {
 		if (i)
@@ -693,6 +743,24 @@ static void trace_calls(struct dma *dma)
 		unmap(dma, IOVA, bytes);
 		if (i)
 			trace_end();
+
+		/* The same, each page an area of its own */
+		for (done = 0; done != bytes; done += PAGE)
+			map(dma, memory->va + done, IOVA + done, PAGE);
+		if (i)
+			trace_begin(3);
+		unmap(dma, IOVA, bytes);
+		if (i)
+			trace_end();
+
+		if (dma->container >= 0)
+			continue;
+		if (i)
+			trace_begin(4);
+		map_memory(dma, file, 0, IOVA, 2 * MIB);
+		if (i)
+			trace_end();
+		unmap(dma, IOVA, 2 * MIB);
 	}
 }
 
@@ -752,6 +820,11 @@ int main(int argc, char **argv)
 	}
 	if (!*mode)
 		errx(1, "usage: %s MODE DEVICE", argv[0]);
+
+	if (!strcmp(mode, "gup")) {
+		unpin_memory();
+		return 0;
+	}
 
 	open_iommufd(&dma, argv[2]);
 	dma.noiommu = !strstr(mode, "iommufd") && !strstr(mode, "smmu");

@@ -154,6 +154,8 @@ function summary_table()
 	compare("IOAS unmap, 16 MiB of 4 KiB pages, again", "140", "noiommu", "unmap", "4K", 16 * MIB, 1)
 	compare("IOAS unmap, 4096 areas of one page", "3900", "noiommu", "unmap", "4K", 16 * MIB, 4096)
 	compare("IOAS unmap, 256 MiB of 2 MiB pages", "10", "noiommu", "unmap", "2M", 256 * MIB, 1)
+	compare("unpin_user_pages(), 256 MiB of 4 KiB pages", "", "gup", "unpin", "4K", 256 * MIB, 1)
+	compare("unpin_user_pages(), 256 MiB of 2 MiB pages", "", "gup", "unpin", "2M", 256 * MIB, 1)
 	compare("VT-d, IOAS map, 16 MiB of 4 KiB pages", "", "iommufd", "map", "4K", 16 * MIB, 1)
 	compare("VT-d, IOAS map, 256 MiB of 2 MiB pages", "", "iommufd", "map", "2M", 256 * MIB, 1)
 	compare("VT-d, IOAS unmap, 16 MiB of 4 KiB pages", "", "iommufd", "unmap_first", "4K", 16 * MIB, 1)
@@ -293,9 +295,10 @@ function waited(work, bytes,	i, cells)
 }
 
 # The functions that take the most of one call, per page
-function trace_table(work,	i, j, n, f, v, most, bytes, cells, sum, rest)
+function trace_table(work,	i, j, n, f, v, most, bytes, cells, sum, rest, is_call)
 {
-	bytes = work == "get_pa_of_a_page" ? 4096 : 64 * 4096
+	is_call = work == "get_pa_of_a_page" || work == "map_file"
+	bytes = is_call ? 4096 : 64 * 4096
 	head("Function", heads)
 	n = num_functions[work]
 	for (i = 1; i <= n; i++) {
@@ -309,7 +312,7 @@ function trace_table(work,	i, j, n, f, v, most, bytes, cells, sum, rest)
 				most = v
 			cells = cells (j > 1 ? "|" : "") number(v)
 		}
-		if (most >= (work == "get_pa_of_a_page" ? 10 : 2)) {
+		if (most >= (is_call ? 10 : 2)) {
 			row(f, cells)
 			continue
 		}

@@ -85,6 +85,57 @@ static inline void check_pa(struct __test_metadata *_metadata,
 	}
 }
 
+/*
+ * Like check_pa() for an array with @room. Mappings that are next to each other
+ * and have neighbouring parts of @va mapped are like one.
+ */
+static inline void check_extents(struct __test_metadata *_metadata,
+				 struct noiommu *n, u64 iova, void *va,
+				 u64 left, u64 length, u32 room)
+{
+	struct get_pa_extent *extents;
+	u64 first = (uintptr_t)va % page_size;
+	u64 most = min(length, left);
+	size_t pages = (first + most - 1) / page_size + 1;
+	u32 num = room;
+	u64 out = length;
+	u64 done = 0;
+	u64 *pas;
+	u64 end;
+	u32 i;
+
+	extents = calloc_assert(room, sizeof(*extents));
+	pas = calloc_assert(pages, sizeof(*pas));
+	pagemap_read(va, pas, pages);
+	ASSERT_EQ(0, get_extents(n->iommufd, n->ioas, iova, &out, extents,
+				 &num));
+	ASSERT_GE(num, 1);
+	ASSERT_LE(num, room);
+	ASSERT_LE(out, most);
+
+	for (i = 0; i != num; i++) {
+		u64 pa = extents[i].phys;
+
+		ASSERT_EQ(pas[(first + done) / page_size] +
+			  (first + done) % page_size, pa);
+		ASSERT_GE(extents[i].length, 1);
+		for (end = page_size - (first + done) % page_size;
+		     end < extents[i].length; end += page_size)
+			ASSERT_EQ(pa + end,
+				  pas[(first + done + end) / page_size]);
+		done += extents[i].length;
+		if (done < most) {
+			ASSERT_EQ(end, extents[i].length);
+			ASSERT_NE(pa + end, pas[(first + done) / page_size]);
+		}
+	}
+	ASSERT_EQ(done, out);
+	if (num < room)
+		ASSERT_EQ(most, out);
+	free(pas);
+	free(extents);
+}
+
 /* All of a mapping: at its edges, across it and at places drawn from a seed */
 static inline void check_mapping(struct __test_metadata *_metadata,
 				 struct noiommu *n, u64 iova, void *va,
@@ -92,7 +143,7 @@ static inline void check_mapping(struct __test_metadata *_metadata,
 {
 	struct mapping m = { .n = n, .iova = iova, .size = size };
 	unsigned int seed = 1;
-	u64 offset;
+	u64 offset, length;
 	int i;
 
 	m.pas = calloc_assert(size / page_size, sizeof(*m.pas));
@@ -109,9 +160,14 @@ static inline void check_mapping(struct __test_metadata *_metadata,
 
 	for (i = 0; i < 200; i++) {
 		offset = rand_r(&seed) % size;
-		check_pa(_metadata, &m, offset,
-			 1 + rand_r(&seed) % (2 * size));
+		length = 1 + rand_r(&seed) % (2 * size);
+		check_pa(_metadata, &m, offset, length);
+		check_extents(_metadata, n, iova + offset, va + offset,
+			      size - offset, length, 1 + i % 3);
 	}
+
+	check_extents(_metadata, n, iova, va, size, UINT64_MAX,
+		      size / page_size + 1);
 	free(m.pas);
 }
 

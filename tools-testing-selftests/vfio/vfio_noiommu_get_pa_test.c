@@ -87,16 +87,35 @@ TEST_F(noiommu_attached, bad_arguments)
 	ASSERT_EQ(0, memcmp(&before, &args, sizeof(args)));		\
 } while (0)
 
-	CHECK_REFUSED(EOPNOTSUPP, args.cmd.flags = 1);
+	CHECK_REFUSED(EOPNOTSUPP, args.cmd.flags = 2);
 	CHECK_REFUSED(EOPNOTSUPP, args.cmd.flags = 1U << 31);
 	CHECK_REFUSED(EOPNOTSUPP, args.cmd.__reserved = 1);
+	CHECK_REFUSED(EOPNOTSUPP, args.cmd.__reserved2 = 1);
+	CHECK_REFUSED(EOPNOTSUPP, args.cmd.num_extents = 1);
+	CHECK_REFUSED(EOPNOTSUPP, args.cmd.extents_uptr = (uintptr_t)&good);
+	CHECK_REFUSED(EINVAL,
+		      args.cmd.flags = IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS);
+	CHECK_REFUSED(EFAULT,
+		      args.cmd.flags = IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS;
+		      args.cmd.num_extents = 1);
 	CHECK_REFUSED(EINVAL, args.cmd.length = 0);
 	CHECK_REFUSED(ENOENT, args.cmd.ioas_id = UINT32_MAX);
 	CHECK_REFUSED(ENOENT, args.cmd.ioas_id = n->devid);
 	CHECK_REFUSED(EINVAL, args.cmd.size = 0);
-	CHECK_REFUSED(EINVAL, args.cmd.size = sizeof(args.cmd) - 1);
+	CHECK_REFUSED(EINVAL, args.cmd.size = offsetof(typeof(args.cmd),
+						       extents_uptr) - 1);
 	CHECK_REFUSED(E2BIG, args.cmd.size = sizeof(args); args.more = 1);
 #undef CHECK_REFUSED
+
+	/* What came later does not count with a smaller struct */
+	args = good;
+	args.cmd.size = offsetof(typeof(args.cmd), extents_uptr);
+	args.cmd.extents_uptr = 1;
+	args.cmd.num_extents = 1;
+	ASSERT_EQ(0, do_ioctl(n->iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &args));
+	ASSERT_NE(good.cmd.out_phys, args.cmd.out_phys);
+	ASSERT_EQ(1, args.cmd.extents_uptr);
+	ASSERT_EQ(1, args.cmd.num_extents);
 
 	/* A larger struct is fine as long as what is not known is 0 */
 	args = good;
@@ -187,6 +206,133 @@ TEST_F(noiommu_attached, length_ends_with_the_area)
 
 	check_mapping(_metadata, n, TEST_IOVA + SZ_64K + page_size,
 		      va + SZ_64K + page_size, SZ_64K);
+}
+
+TEST_F(noiommu_attached, extents_span_areas)
+{
+	struct noiommu *n = &self->n;
+	struct get_pa_extent extents[3];
+	u64 length = UINT64_MAX;
+	u32 num = 3;
+	void *va;
+
+	/* Two areas and then a hole, the physical memory goes on in each */
+	va = try_alloc_huge(SZ_2M);
+	if (!va)
+		SKIP(return, "needs a free hugetlb page of 2 MiB");
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, TEST_IOVA));
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va + SZ_64K, page_size,
+			 TEST_IOVA + SZ_64K));
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va + SZ_64K + 2 * page_size,
+			 SZ_64K, TEST_IOVA + SZ_64K + 2 * page_size));
+
+	ASSERT_EQ(0, get_extents(n->iommufd, n->ioas, TEST_IOVA + 1, &length,
+				 extents, &num));
+	ASSERT_EQ(1, num);
+	ASSERT_EQ(SZ_64K + page_size - 1, length);
+	ASSERT_EQ(length, extents[0].length);
+	ASSERT_EQ(pagemap_pa(va + 1), extents[0].phys);
+	ASSERT_EQ(-ENOENT, get_extents(n->iommufd, n->ioas,
+				       TEST_IOVA + 1 + length, &length, extents,
+				       &num));
+
+	/* Fill the hole, with something else */
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va + SZ_1M, page_size,
+			 TEST_IOVA + SZ_64K + page_size));
+	length = UINT64_MAX;
+	num = 3;
+	ASSERT_EQ(0, get_extents(n->iommufd, n->ioas, TEST_IOVA, &length,
+				 extents, &num));
+	ASSERT_EQ(3, num);
+	ASSERT_EQ(2 * SZ_64K + 2 * page_size, length);
+	ASSERT_EQ(SZ_64K + page_size, extents[0].length);
+	ASSERT_EQ(pagemap_pa(va + SZ_1M), extents[1].phys);
+	ASSERT_EQ(page_size, extents[1].length);
+	ASSERT_EQ(pagemap_pa(va + SZ_64K + 2 * page_size), extents[2].phys);
+	ASSERT_EQ(SZ_64K, extents[2].length);
+
+	/* And not more than there is room for */
+	length = UINT64_MAX;
+	num = 2;
+	ASSERT_EQ(0, get_extents(n->iommufd, n->ioas, TEST_IOVA, &length,
+				 extents, &num));
+	ASSERT_EQ(2, num);
+	ASSERT_EQ(SZ_64K + 2 * page_size, length);
+}
+
+/* Each page in an area of its own, in an order that leaves nothing to merge */
+static void map_reversed(struct __test_metadata *_metadata, struct noiommu *n,
+			 void *va, u64 size)
+{
+	u64 offset;
+
+	for (offset = 0; offset < size; offset += page_size)
+		ASSERT_EQ(0, map(n->iommufd, n->ioas,
+				 va + size - page_size - offset, page_size,
+				 TEST_IOVA + offset));
+}
+
+TEST_F(noiommu_attached, many_extents)
+{
+	struct noiommu *n = &self->n;
+	u64 size = SZ_2M;
+	u32 num, i, pages = size / page_size;
+	struct get_pa_extent *extents;
+	u64 length = size;
+	void *va;
+
+	va = try_alloc_huge(size);
+	if (!va)
+		SKIP(return, "needs a free hugetlb page of 2 MiB");
+	map_reversed(_metadata, n, va, size);
+
+	extents = calloc_assert(pages, sizeof(*extents));
+	num = pages;
+	ASSERT_EQ(0, get_extents(n->iommufd, n->ioas, TEST_IOVA, &length,
+				 extents, &num));
+	ASSERT_EQ(pages, num);
+	ASSERT_EQ(size, length);
+	for (i = 0; i != pages; i++) {
+		ASSERT_EQ(page_size, extents[i].length);
+		ASSERT_EQ(pagemap_pa(va) + size - (i + 1) * page_size,
+			  extents[i].phys);
+	}
+	free(extents);
+}
+
+TEST_F(noiommu_attached, extents_end_at_a_fault)
+{
+	struct noiommu *n = &self->n;
+	struct get_pa_extent *extents;
+	u64 size = 64 * page_size;
+	u64 length = size;
+	u32 num = 64;
+	void *va, *array;
+
+	va = try_alloc_huge(SZ_2M);
+	if (!va)
+		SKIP(return, "needs a free hugetlb page of 2 MiB");
+	map_reversed(_metadata, n, va, size);
+
+	/* Three elements and a half of one can be written */
+	array = alloc_mem(2 * page_size, 0);
+	ASSERT_EQ(0, munmap(array + page_size, page_size));
+	extents = array + page_size - 3 * sizeof(*extents) -
+		  sizeof(*extents) / 2;
+	ASSERT_EQ(0, get_extents(n->iommufd, n->ioas, TEST_IOVA, &length,
+				 extents, &num));
+	ASSERT_EQ(3, num);
+	ASSERT_EQ(3 * page_size, length);
+	ASSERT_EQ(pagemap_pa(va + size - 3 * page_size), extents[2].phys);
+
+	/* To go on from there gives the reason */
+	num = 61;
+	length = size - 3 * page_size;
+	ASSERT_EQ(-EFAULT, get_extents(n->iommufd, n->ioas,
+				       TEST_IOVA + 3 * page_size, &length,
+				       extents + 3, &num));
+	ASSERT_EQ(61, num);
+	ASSERT_EQ(size - 3 * page_size, length);
 }
 
 TEST_F(noiommu_attached, huge_page_takes_one_call)
