@@ -34,7 +34,7 @@ arch_vars()
 # selftests COLUMN: of scripts/conf/selftests, 1 for the folders, 2 for the libraries
 selftests()
 {
-	grep -v '^#' "$TOP/scripts/conf/selftests" | cut -sf "$1"
+	awk -F'\t+' -v column="$1" '/^[^#]/ && $column != "" { print $column }' "$TOP/scripts/conf/selftests"
 }
 
 # busybox_path ARCH: a static busybox for the guest; after arch_vars

@@ -280,6 +280,10 @@ def choose(args):
 		if (base := stack_for(args)) != BASE:
 			die(f'{asked}: the stack of Linux {BASE} has no such run',
 			    f'that of {base} has: the same with BASE={base}')
+		args.slow = True
+		if slow := matching(args, table):
+			die(f'only slow runs match {asked}', 'the same with ALL=1: '
+			    + ', '.join(run.name for run in slow))
 		groups = {word: None for run in table for word in run.groups}
 		die(f'no run matches {asked}',
 		    'make runs tells of each; they are: ' + ', '.join(
