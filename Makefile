@@ -39,7 +39,7 @@ boot:		## a shell in the guest of a run, its devices bound to vfio-pci
 
 lint:		## all checks of each patch that need no guest
 ## SERIES=NAME	the patches of one series
-## P=N		one patch of it
+## P=N		one patch of it, 0 for the cover letter
 ## T=PATTERN	the checks
 ## ROW=PATTERN	the configurations to build a patch in
 ## KDIR=PATH	a clone of the kernel's own repository, which has the commits that Fixes: name

@@ -88,7 +88,7 @@ choose()
 		series=${series:-$here}
 		unit=$series/$P
 	fi
-	[[ $P =~ ^(all|[1-9][0-9]*|.*/[0-9]+|)$ ]] ||
+	[[ $P =~ ^(all|0|[1-9][0-9]*|.*/[0-9]+|)$ ]] ||
 		die "P=$P is no number of a patch" "" "P=N with SERIES=NAME, P=NAME/N, or P=all"
 	if [[ $series && " $here " != *" $series "* ]]; then
 		home=$(home_of "$series")
