@@ -75,9 +75,7 @@ move_list()
 		fi
 		variant=$(variant_of "$original" "$TO")
 		echo "${variant#"$PATCHES/"}" >> "$BUILD/list"
-		mkdir -p "${variant%/*}"
-		format_patch -1 --stdout "$commit" | as_variant "$PATCHES/$original" > "$variant.new"
-		mv "$variant.new" "$variant"
+		write_variant "$original" "$TO" < <(format_patch -1 --stdout "$commit")
 		# make port tries those for other kernels, too
 		other=$(variant_of "$original" "$FROM_BASE")
 		[[ ! -e $other || $(patch_id "$variant") != "$(patch_id "$other")" ]] || rm "$other"

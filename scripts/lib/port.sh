@@ -144,12 +144,6 @@ keep_scratch()
 		"make the change in build/$BASE/linux, and $(make_target refresh); or, to lose it: rm -r $LINUX"
 }
 
-# variant_of PATCH BASE: where another patch for that base would be
-variant_of()
-{
-	echo "$PATCHES/${1%%/*}/$2/${1##*/}"
-}
-
 # save_conflict: make the user's resolution of it a variant of the patch. If it changes
 # nothing, the kernel has the patch already.
 save_conflict()
@@ -192,10 +186,8 @@ save_there()
 		note "written: series/$BASE: it has $original"
 		return
 	fi
+	write_variant "$original" "$KERNEL_VERSION" < /dev/null
 	port=$(variant_of "$original" "$KERNEL_VERSION")
-	mkdir -p "${port%/*}"
-	as_variant "$PATCHES/$original" < /dev/null > "$port.new"
-	mv "$port.new" "$port"
 	note "written: ${port#"$TOP/"}: Linux $KERNEL_VERSION has it"
 }
 
@@ -209,10 +201,8 @@ save_commit()
 	if [[ $KERNEL_VERSION == "$(home_of "${1%%/*}")" ]]; then
 		replace_original "$original"
 	else
+		write_variant "$original" "$KERNEL_VERSION" < "$BUILD/resolved"
 		port=$(variant_of "$original" "$KERNEL_VERSION")
-		mkdir -p "${port%/*}"
-		as_variant "$PATCHES/$original" < "$BUILD/resolved" > "$port.new"
-		mv "$port.new" "$port"
 		note "written: ${port#"$TOP/"}"
 		[[ $KERNEL_VERSION != "$BASE" ]] ||
 			sed -i "s,^$original\$,${port#"$PATCHES/"}," "$SERIES_FILE"
@@ -284,7 +274,8 @@ changes_files()
 }
 
 # attempt_variant PATCH VARIANT OPTION...: that one, with the words of the patch, if it is
-# a variant of what the patch changes now. One that changes nothing sets WORD.
+# a variant of what the patch changes now. One that changes nothing is for its own kernel
+# only, and sets WORD.
 attempt_variant()
 {
 	local original=$PATCHES/$1
@@ -295,6 +286,7 @@ attempt_variant()
 		return 1
 	fi
 	if ! changes_files "$2"; then
+		[[ $2 == "$(variant_of "$1" "$KERNEL_VERSION")" ]] || return 1
 		WORD=there
 		return
 	fi
@@ -331,8 +323,7 @@ apply_patch()
 	fi
 	WORD=ported
 	for other in "$PATCHES/${original%/*}"/*/"${original##*/}"; do
-		[[ ! -e $other ]] || ! changes_files "$other" ||
-			! attempt_variant "$original" "$other" --3way || return 0
+		! attempt_variant "$original" "$other" --3way || return 0
 	done
 	WORD=conflict
 	echo "$patch $head" > "$BUILD/conflict"

@@ -459,16 +459,10 @@ put()
 # others
 keep_there()
 {
-	local patch variant
+	local patch
 
 	there_patches | sed -n "\\,^$1/,p" | while read -r patch; do
-		cp "$PATCHES/$patch" "$OUT/patches/$patch"
-		for variant in "$PATCHES/$1"/*/"${patch##*/}"; do
-			[[ ! -e $variant ]] || {
-				mkdir -p "$OUT/patches/$1/$(basename "${variant%/*}")"
-				cp "$variant" "$OUT/patches/${variant#"$PATCHES/"}"
-			}
-		done
+		(cd "$PATCHES" && find "$1" -name "${patch##*/}" -exec cp --parents -t "$OUT/patches" {} +)
 	done
 }
 

@@ -270,6 +270,23 @@ as_variant()
 	below_words "$(changelog_of "$1")" "${2:-$(patch_id "$1")}"
 }
 
+# variant_of PATCH BASE: where another patch for that base would be
+variant_of()
+{
+	echo "$PATCHES/${1%%/*}/$2/${1##*/}"
+}
+
+# write_variant ORIGINAL BASE: make its variant for that base, with the diff of stdin
+write_variant()
+{
+	local variant
+
+	variant=$(variant_of "$1" "$2")
+	mkdir -p "${variant%/*}"
+	as_variant "$PATCHES/$1" > "$variant.new"
+	mv "$variant.new" "$variant"
+}
+
 # variant_id VARIANT: the patch-id of the original that it was made for
 variant_id()
 {
@@ -384,12 +401,12 @@ check_listed()
 # with_variants BASE: these patches, and the variants of them for that kernel
 with_variants()
 {
-	local patch
+	local patch variant
 
 	while read -r patch; do
 		echo "$patch"
-		patch=${patch%%/*}/$1/${patch##*/}
-		[[ ! -e $PATCHES/$patch ]] || echo "$patch"
+		variant=$(variant_of "$patch" "$1")
+		[[ ! -e $variant ]] || echo "${variant#"$PATCHES/"}"
 	done
 }
 
