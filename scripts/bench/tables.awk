@@ -294,8 +294,16 @@ function waited(work, bytes,	i, cells)
 	return cells
 }
 
+# Of each kernel, unless nothing of it was traced
+function totals(of, seen,	j, cells)
+{
+	for (j = 1; j <= num_columns; j++)
+		cells = cells (j > 1 ? "|" : "") (seen[j] ? number(of[j] + 0) : "n/a")
+	return cells
+}
+
 # The functions that take the most of one call, per page
-function trace_table(work,	i, j, n, f, v, most, bytes, cells, sum, rest, is_call)
+function trace_table(work,	i, j, n, f, v, most, bytes, cells, sum, rest, seen, is_call)
 {
 	is_call = work == "get_pa_of_a_page" || work == "map_file"
 	bytes = is_call ? 4096 : 64 * 4096
@@ -306,6 +314,7 @@ function trace_table(work,	i, j, n, f, v, most, bytes, cells, sum, rest, is_call
 		most = 0
 		cells = ""
 		for (j = 1; j <= num_columns; j++) {
+			seen[j] += (column[j], "trace", work, f, bytes, 1) in value
 			v = value[column[j], "trace", work, f, bytes, 1] + 0
 			sum[j] += v
 			if (v > most)
@@ -319,13 +328,7 @@ function trace_table(work,	i, j, n, f, v, most, bytes, cells, sum, rest, is_call
 		for (j = 1; j <= num_columns; j++)
 			rest[j] += value[column[j], "trace", work, f, bytes, 1]
 	}
-	cells = ""
-	for (j = 1; j <= num_columns; j++)
-		cells = cells (j > 1 ? "|" : "") number(rest[j] + 0)
-	row("others", cells)
-	cells = ""
-	for (j = 1; j <= num_columns; j++)
-		cells = cells (j > 1 ? "|" : "") number(sum[j] + 0)
-	row("sum", cells)
+	row("others", totals(rest, seen))
+	row("sum", totals(sum, seen))
 	rule(num_columns)
 }
