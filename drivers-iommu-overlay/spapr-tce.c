@@ -218,12 +218,13 @@ static bool tce_chunk_used(const struct tce_window *window, u64 index,
 
 /*
  * Copy what a window has to the hypervisor's table, and clear in it what the
- * window @old has besides. Not more than a call for each TCE_CHUNK.
+ * window @old has besides. With @clear, clear what the window has, as far as
+ * that works. Not more than a call for each TCE_CHUNK.
  */
 static int tce_window_push(const struct tce_paging_ops *ops,
 			   struct iommu_table_group *table_group, int num,
 			   const struct tce_window *window,
-			   const struct tce_window *old)
+			   const struct tce_window *old, bool clear)
 {
 	u64 nr = tce_window_nr(window);
 
@@ -250,41 +251,14 @@ static int tce_window_push(const struct tce_paging_ops *ops,
 		if (used) {
 			rc = ops->update(table_group, num, window,
 					 index + first, last - first + 1,
-					 false);
-			if (rc)
+					 clear);
+			if (rc && !clear)
 				return rc;
 		}
 		index += count;
 		cond_resched();
 	}
 	return 0;
-}
-
-/*
- * Clear what a window has in the hypervisor's table. It is to be clean before it
- * is removed, and the default window may not be removed at all.
- */
-static void tce_window_clear(const struct tce_paging_ops *ops,
-			     struct iommu_table_group *table_group, int num,
-			     const struct tce_window *window)
-{
-	u64 nr = tce_window_nr(window);
-
-	for (u64 index = 0; index < nr;) {
-		unsigned int count = min_t(u64, nr - index, TCE_CHUNK);
-		unsigned int first, last;
-		u64 left;
-
-		if (!tce_window_leaf(window, index, &left)) {
-			index += left;
-			continue;
-		}
-		if (tce_chunk_used(window, index, count, &first, &last))
-			ops->update(table_group, num, window, index + first,
-				    last - first + 1, true);
-		index += count;
-		cond_resched();
-	}
 }
 
 /*
@@ -315,10 +289,14 @@ static void tce_windows_unset(struct tce_domain *td,
 			      struct iommu_table_group *table_group,
 			      unsigned int nr)
 {
+	/*
+	 * A window is to be clean before it is removed, and the default one may
+	 * not be removed at all.
+	 */
 	while (nr--) {
 		if (td->ops->pushes)
-			tce_window_clear(td->ops, table_group, nr,
-					 &td->windows[nr]);
+			tce_window_push(td->ops, table_group, nr,
+					&td->windows[nr], NULL, true);
 		td->ops->unset_window(table_group, nr);
 	}
 }
@@ -338,7 +316,8 @@ static int tce_domain_install(struct tce_domain *td,
 			goto err_unset;
 		if (!td->ops->pushes)
 			continue;
-		rc = tce_window_push(td->ops, table_group, num, window, NULL);
+		rc = tce_window_push(td->ops, table_group, num, window, NULL,
+				     false);
 		if (rc) {
 			num++;
 			goto err_unset;
@@ -352,6 +331,19 @@ err_unset:
 	return rc;
 }
 
+static int tce_window_replace(struct tce_domain *td, struct tce_domain *old,
+			      struct iommu_table_group *table_group, int num)
+{
+	struct tce_window *window = &td->windows[num];
+	int rc;
+
+	rc = td->ops->set_window(table_group, num, window, true);
+	if (rc || !td->ops->pushes)
+		return rc;
+	return tce_window_push(td->ops, table_group, num, window,
+			       &old->windows[num], false);
+}
+
 /* Give the windows of a group the tables of another domain. */
 static int tce_domain_replace(struct tce_domain *td, struct tce_domain *old,
 			      struct iommu_table_group *table_group)
@@ -363,15 +355,7 @@ static int tce_domain_replace(struct tce_domain *td, struct tce_domain *old,
 	down_write_nested(&td->lock, SINGLE_DEPTH_NESTING);
 
 	for (num = 0; num < td->nr_windows; num++) {
-		struct tce_window *window = &td->windows[num];
-
-		rc = td->ops->set_window(table_group, num, window, true);
-		if (rc)
-			goto err_restore;
-		if (!td->ops->pushes)
-			continue;
-		rc = tce_window_push(td->ops, table_group, num, window,
-				     &old->windows[num]);
+		rc = tce_window_replace(td, old, table_group, num);
 		if (rc)
 			goto err_restore;
 	}
@@ -382,16 +366,8 @@ static int tce_domain_replace(struct tce_domain *td, struct tce_domain *old,
 
 err_restore:
 	/* It was there a moment ago, nothing new is needed. */
-	for (; num >= 0; num--) {
-		struct tce_window *window = &old->windows[num];
-
-		if (WARN_ON(old->ops->set_window(table_group, num, window,
-						 true)))
-			continue;
-		if (old->ops->pushes)
-			WARN_ON(tce_window_push(old->ops, table_group, num,
-						window, &td->windows[num]));
-	}
+	for (; num >= 0; num--)
+		WARN_ON(tce_window_replace(old, td, table_group, num));
 	up_write(&td->lock);
 	return rc;
 }
