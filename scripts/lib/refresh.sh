@@ -9,17 +9,21 @@
 # the kernel that it is at home on, and made there; if it does not apply there, it becomes
 # a variant for this kernel.
 
-# all_series: those of the stack, then new folders, which no stack has
+# all_series: those of the stack, and new folders, which no stack has, each where its
+# branch stands
 all_series()
 {
-	local dir base there
+	local dir base there series new=()
 
 	there=$(for base in $(stacks); do there_patches "$base"; done)
-	listed_series
 	for dir in "$PATCHES"/*/; do
 		[[ ! -d $dir || $(home_of "$(basename "$dir")") ]] || grep -q "^$(basename "$dir")/" <<< "$there" ||
-			basename "$dir"
+			new+=("$(basename "$dir")")
 	done
+	((${#new[@]})) || { listed_series; return; }
+	for series in $(listed_series) "${new[@]}"; do
+		printf '%s %s\n' "$(kgit rev-list --count "base..refs/heads/$series" 2>> "$LOG")" "$series"
+	done | sort -s -n -k 1,1 | cut -d ' ' -f 2
 }
 
 # check_branches SERIES...: each is there, on the one before, in a line
