@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -99,9 +100,11 @@ FIXTURE_SETUP(vfio_cdev_attach)
 	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
 
 	self->cdev_fd = open(cdev_path, O_RDWR);
-	ASSERT_LE(0, self->cdev_fd);
+	if (self->cdev_fd < 0)
+		SKIP(return, "cannot open %s: %s", cdev_path, strerror(errno));
 	self->iommufd = open("/dev/iommu", O_RDWR);
-	ASSERT_LE(0, self->iommufd);
+	if (self->iommufd < 0)
+		SKIP(return, "cannot open /dev/iommu: %s", strerror(errno));
 	bind.iommufd = self->iommufd;
 	ASSERT_EQ(0, ioctl(self->cdev_fd, VFIO_DEVICE_BIND_IOMMUFD, &bind));
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas_id));

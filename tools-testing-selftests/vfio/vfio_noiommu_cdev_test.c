@@ -644,10 +644,22 @@ TEST_F(noiommu_attached, hot_unplug)
 	close(event);
 }
 
+static pid_t main_pid;
+
+/* If a test ended while the device was unplugged */
+static void plug_in(void)
+{
+	char path[PATH_MAX];
+
+	snprintf_assert(path, sizeof(path), PCI_SYSFS "/%s", bdf);
+	if (getpid() == main_pid && access(path, F_OK))
+		rescan_and_bind();
+}
+
 int main(int argc, char *argv[])
 {
 	char path[PATH_MAX];
-	int nr_bdfs, ret;
+	int nr_bdfs;
 
 	noiommu_test_init(&argc, argv, &nr_bdfs);
 	noiommu_require(bdf);
@@ -655,9 +667,8 @@ int main(int argc, char *argv[])
 	snprintf_assert(path, sizeof(path), PCI_SYSFS "/%s/driver_override",
 			bdf);
 	restore_at_exit(path);
-	ret = test_harness_run(argc, argv);
-	/* If a test ended while the device was unplugged */
-	if (access(path, F_OK))
-		rescan_and_bind();
-	return ret;
+	/* Registered last, so it is called before the files are restored */
+	main_pid = getpid();
+	VFIO_ASSERT_EQ(atexit(plug_in), 0);
+	return test_harness_run(argc, argv);
 }

@@ -96,8 +96,8 @@ static int nvme_probe(struct vfio_pci_device *device)
 
 	if (!vfio_selftests_is_scratch(device->bdf)) {
 		if (!told)
-			dev_err(device, "nvme: not used as it would overwrite the disk. VFIO_SELFTESTS_SCRATCH=%s allows it.\n",
-				device->bdf);
+			dev_info(device, "nvme: not used as it would overwrite the disk. VFIO_SELFTESTS_SCRATCH=%s allows it.\n",
+				 device->bdf);
 		told = true;
 		return -EPERM;
 	}
@@ -351,10 +351,9 @@ static void nvme_init(struct vfio_pci_device *device)
 	nvme_identify_disk(device);
 
 	driver->msi = NVME_MSIX_VECTOR;
-	driver->max_memcpy_size = nvme_max_transfer(device);
+	driver->max_memcpy_size = min_t(u64, nvme_max_transfer(device),
+					nvme->nr_blocks * nvme->block_size);
 	driver->max_memcpy_count = NVME_QUEUE_SIZE - 1;
-
-	VFIO_ASSERT_LE(driver->max_memcpy_size, nvme_capacity(device));
 }
 
 static void nvme_remove(struct vfio_pci_device *device)
