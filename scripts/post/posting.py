@@ -192,6 +192,8 @@ def write_mbox(out, paths):
 					map(str, mail.get_all(field, []))):
 				known.setdefault(addr, f'{name} <{addr}>' if name else addr)
 		print('      ', mail['subject'])
+		if b'\n[Sender: ' in raw:
+			print('        not to be sent as it is: "[Sender: ...]" in it is yours to replace')
 	if wrong:
 		raise PostingError('the mails of the series are not fit to be sent:\n'
 				   + '\n'.join(wrong), 'fix the patches')
