@@ -139,6 +139,7 @@ TEST_F(noiommu_ioas, refuse_to_trigger_a_fault)
 struct shared {
 	struct noiommu n;
 	u32 ioas2;
+	u32 hwpt;
 	char *large;
 };
 
@@ -255,6 +256,13 @@ static u64 longest_get_pa(struct __test_metadata *_metadata, struct work *work,
 	return longest;
 }
 
+/*
+ * A GET_PA that waits for the work takes about as long as it does, each time.
+ * On a busy machine one that does not wait can take as long as that, too, so
+ * that is tried again.
+ */
+#define TRIES 10
+
 static int map_large(struct shared *s)
 {
 	return map(s->n.iommufd, s->n.ioas, s->large, LARGE_SIZE, LARGE_IOVA);
@@ -262,51 +270,70 @@ static int map_large(struct shared *s)
 
 static int alloc_hwpt(struct shared *s)
 {
-	u32 hwpt;
-
-	return hwpt_alloc(s->n.iommufd, s->n.devid, s->n.ioas, 0, &hwpt);
+	return hwpt_alloc(s->n.iommufd, s->n.devid, s->n.ioas, 0, &s->hwpt);
 }
 
 static int alloc_hwpt2(struct shared *s)
 {
-	u32 hwpt;
-
-	return hwpt_alloc(s->n.iommufd, s->n.devid, s->ioas2, 0, &hwpt);
+	return hwpt_alloc(s->n.iommufd, s->n.devid, s->ioas2, 0, &s->hwpt);
 }
 
-TEST_F_TIMEOUT(noiommu_threads, get_pa_beside_map_and_hwpt_alloc, 60)
+/* The HWPT waits for all that is being mapped, and writers go first */
+static bool waits_for_map_and_hwpt_alloc(struct __test_metadata *_metadata,
+					 struct shared *s)
 {
-	struct work mapping = { .function = map_large, .s = &self->s };
-	struct work alloc = { .function = alloc_hwpt, .s = &self->s };
+	struct work mapping = { .function = map_large, .s = s };
+	struct work alloc = { .function = alloc_hwpt, .s = s };
 	u64 longest;
 
-	/* The latter waits for all that is being mapped, and writers go first */
 	start_work(&mapping);
 	start_work(&alloc);
-	longest = longest_get_pa(_metadata, &mapping, self->s.n.ioas,
-				 TEST_IOVA);
+	longest = longest_get_pa(_metadata, &mapping, s->n.ioas, TEST_IOVA);
 	ASSERT_EQ(0, pthread_join(mapping.thread, NULL));
 	ASSERT_EQ(0, pthread_join(alloc.thread, NULL));
 	ASSERT_EQ(0, mapping.ret);
 	ASSERT_EQ(0, alloc.ret);
-	/* One that waits for it takes about as long as it does */
-	ASSERT_LT(longest, mapping.ns / 2);
+	ASSERT_EQ(0, destroy(s->n.iommufd, s->hwpt));
+	ASSERT_EQ(0, unmap(s->n.iommufd, s->n.ioas, LARGE_IOVA, LARGE_SIZE));
+	return longest >= mapping.ns / 2;
+}
+
+TEST_F_TIMEOUT(noiommu_threads, get_pa_beside_map_and_hwpt_alloc, 60)
+{
+	int i;
+
+	for (i = 0; i < TRIES; i++)
+		if (!waits_for_map_and_hwpt_alloc(_metadata, &self->s))
+			break;
+	ASSERT_NE(TRIES, i);
+}
+
+/* The HWPT fills its page table from that of the other IOAS */
+static bool waits_for_hwpt_alloc_of_a_copy(struct __test_metadata *_metadata,
+					   struct shared *s)
+{
+	struct work alloc = { .function = alloc_hwpt2, .s = s };
+	u64 longest;
+
+	start_work(&alloc);
+	longest = longest_get_pa(_metadata, &alloc, s->n.ioas, LARGE_IOVA);
+	ASSERT_EQ(0, pthread_join(alloc.thread, NULL));
+	ASSERT_EQ(0, alloc.ret);
+	ASSERT_EQ(0, destroy(s->n.iommufd, s->hwpt));
+	return longest >= alloc.ns / 2;
 }
 
 TEST_F_TIMEOUT(noiommu_threads, get_pa_beside_hwpt_alloc_of_a_copy, 60)
 {
-	struct work alloc = { .function = alloc_hwpt2, .s = &self->s };
-	u64 longest;
+	int i;
 
-	/* Fills its page table from that of the other IOAS */
 	ASSERT_EQ(0, map_large(&self->s));
 	ASSERT_EQ(0, copy(self->s.n.iommufd, self->s.n.ioas, LARGE_IOVA,
 			  LARGE_SIZE, self->s.ioas2, LARGE_IOVA));
-	start_work(&alloc);
-	longest = longest_get_pa(_metadata, &alloc, self->s.n.ioas, LARGE_IOVA);
-	ASSERT_EQ(0, pthread_join(alloc.thread, NULL));
-	ASSERT_EQ(0, alloc.ret);
-	ASSERT_LT(longest, alloc.ns / 2);
+	for (i = 0; i < TRIES; i++)
+		if (!waits_for_hwpt_alloc_of_a_copy(_metadata, &self->s))
+			break;
+	ASSERT_NE(TRIES, i);
 }
 
 /* Another device, that has an IOMMU */
