@@ -382,6 +382,27 @@ TEST_F(noiommu_beside_iommu, move_to_the_ioas_of_the_other)
 	}
 }
 
+/* Half of all IOVAs as one page, the largest that can be asked for */
+TEST_F(noiommu_beside_iommu, dirty_bitmap_of_the_largest_page)
+{
+	struct iommu_hwpt_get_dirty_bitmap get = {
+		.size = sizeof(get),
+		.length = 1ULL << 63,
+		.page_size = 1ULL << 63,
+	};
+	u64 bitmap = 0;
+	u32 pt_id;
+
+	ASSERT_EQ(0, ioas_alloc(self->n.iommufd, &pt_id));
+	ASSERT_EQ(0, cdev_attach(self->cdev2, &pt_id));
+	get.hwpt_id = pt_id;
+	get.data = (uintptr_t)&bitmap;
+	/* A HWPT that an attach makes does not track what is dirty */
+	ASSERT_EQ(-EOPNOTSUPP, do_ioctl(self->n.iommufd,
+					IOMMU_HWPT_GET_DIRTY_BITMAP, &get));
+	ASSERT_EQ(0, bitmap);
+}
+
 int main(int argc, char *argv[])
 {
 	char **bdfs;
