@@ -128,8 +128,11 @@ static struct test *new_test(const char *limit, const char *name)
 
 	if (nr_tests > MAX_TESTS)
 		bail_out("more than %d tests", MAX_TESTS);
-	test->name = xstrdup(name);
-	test->limit = strtoul(limit, NULL, 10);
+	/* The place may be that of one that the filter left out */
+	*test = (struct test){
+		.name = xstrdup(name),
+		.limit = strtoul(limit, NULL, 10),
+	};
 	return test;
 }
 
