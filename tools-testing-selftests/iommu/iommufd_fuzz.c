@@ -112,17 +112,12 @@ static void spoil(__u64 *value)
 
 	if (!one_in(40))
 		return;
-	switch (below(3)) {
-	case 0:
+	if (one_in(3))
 		*value = edge;
-		break;
-	case 1:
+	else if (one_in(2))
 		*value += edge;
-		break;
-	default:
+	else
 		*value ^= 1ULL << below(64);
-		break;
-	}
 }
 
 static void spoil32(__u32 *value)
@@ -168,12 +163,10 @@ struct limits {
 	__u64 align;
 	__u64 start;
 	__u64 last;
-	bool has_hwpts;
 };
 
 static void add_limits(struct limits *l, bool is_64bit)
 {
-	l->has_hwpts = true;
 	if (is_64bit) {
 		if (l->align < 4096)
 			l->align = 4096;
@@ -292,20 +285,12 @@ static __u32 id_of(struct ioas *ioas)
 
 static __u32 some_id(void)
 {
-	__u32 id = 0;
+	const __u32 ids[] = {
+		0, idev_id, all_ioas[below(NR_IOAS)].id,
+		all_hwpts[below(NR_HWPTS)].id,
+	};
 
-	switch (below(8)) {
-	case 0:
-		id = idev_id;
-		break;
-	case 1 ... 3:
-		id = all_ioas[below(NR_IOAS)].id;
-		break;
-	case 4 ... 6:
-		id = all_hwpts[below(NR_HWPTS)].id;
-		break;
-	}
-	return id ?: NO_ID + below(16);
+	return ids[below(ARRAY_SIZE(ids))] ?: NO_ID + below(16);
 }
 
 /* Half of the IOAS keep to the small aperture, so that there are such HWPTs */
@@ -361,17 +346,18 @@ static __u32 some_flags(void)
 
 /* Calls */
 
-static void wrong(const char *why, __u64 got, __u64 expected)
-{
-	ksft_exit_fail_msg("seed %llu, call %lu, %s: %s is %lld (%#llx), expected %lld (%#llx)\n",
-			   seed, nr_calls, what, why, got, got, expected,
-			   expected);
-}
-
 static void expect(const char *why, __u64 got, __u64 expected)
 {
 	if (got != expected)
-		wrong(why, got, expected);
+		ksft_exit_fail_msg("seed %llu, call %lu, %s: %s is %lld (%#llx), not %lld\n",
+				   seed, nr_calls, what, why, got, got, expected);
+}
+
+static void expect_at(__u64 iova, const char *why, bool is_so)
+{
+	if (!is_so)
+		ksft_exit_fail_msg("seed %llu, call %lu, %s: IOVA %#llx is not %s\n",
+				   seed, nr_calls, what, iova, why);
 }
 
 static void expect_result(int ret, bool works)
@@ -385,14 +371,10 @@ static void expect_result(int ret, bool works)
 
 	nr_calls++;
 	nr_successes += !ret;
-	if (works) {
-		expect("errno", ret, 0);
-		return;
-	}
-	for (i = 0; i != ARRAY_SIZE(refusals); i++)
+	for (i = 0; !works && i != ARRAY_SIZE(refusals); i++)
 		if (ret == -refusals[i])
 			return;
-	wrong("errno", ret, -EINVAL);
+	expect("errno", ret, works ? 0 : -EINVAL);
 }
 
 static int do_ioctl(unsigned long cmd, void *args)
@@ -473,8 +455,9 @@ static void check_mapped(struct ioas *ioas, struct area *area)
 	struct hwpt *hwpt;
 
 	for (hwpt = next_hwpt(ioas, NULL); hwpt; hwpt = next_hwpt(ioas, hwpt))
-		if (!translates(hwpt, area->iova, area->length, area->offset))
-			wrong("the translation of an area at", 0, area->iova);
+		expect_at(area->iova, "translated to what is mapped there",
+			  translates(hwpt, area->iova, area->length,
+				     area->offset));
 }
 
 static void check_all_mapped(struct ioas *ioas)
@@ -494,17 +477,16 @@ static void check_unmapped(struct ioas *ioas, struct area *area)
 	for (hwpt = next_hwpt(ioas, NULL); hwpt; hwpt = next_hwpt(ioas, hwpt)) {
 		size = limits_of(ioas).align;
 		page = below(area->length / size) * size;
-		if (translates(hwpt, area->iova + page, size,
-			       area->offset + page))
-			wrong("the translation of what was unmapped",
-			      area->iova + page, 0);
+		expect_at(area->iova + page, "unmapped",
+			  !translates(hwpt, area->iova + page, size,
+				      area->offset + page));
 	}
 }
 
 static void check_new_id(__u32 id)
 {
 	if (!id || find_ioas(id) || find_hwpt(id) || id == idev_id)
-		wrong("the new ID", id, 0);
+		expect("the new ID", id, NO_ID);
 }
 
 static void call_ioas_alloc(void)
@@ -569,7 +551,7 @@ static void call_destroy(void)
 	struct ioas *ioas = find_ioas(args.id);
 	struct hwpt *hwpt = find_hwpt(args.id);
 
-	if (!call(IOMMU_DESTROY, &args, hwpt || (ioas && !limits_of(ioas).has_hwpts)))
+	if (!call(IOMMU_DESTROY, &args, hwpt || (ioas && !next_hwpt(ioas, NULL))))
 		return;
 	if (ioas) {
 		ioas->id = 0;
@@ -601,16 +583,17 @@ static bool can_map(struct ioas *ioas, struct area *area)
 static bool can_hold(struct ioas *ioas, struct area *area)
 {
 	return !(area->offset & (limits_of(ioas).align - 1)) &&
-	       !(limits_of(ioas).has_hwpts && has_hole(area->offset, area->length));
+	       !(next_hwpt(ioas, NULL) && has_hole(area->offset, area->length));
 }
 
 static void check_chosen(struct ioas *ioas, struct area *area, __u64 iova)
 {
 	if (area->flags & IOMMU_IOAS_MAP_FIXED_IOVA)
 		expect("the IOVA", iova, area->iova);
-	else if (!iova || iova & (limits_of(ioas).align - 1) ||
-		 !is_free(ioas, iova, area->length))
-		wrong("the IOVA", iova, 0);
+	else
+		expect_at(iova, "one to choose",
+			  iova && !(iova & (limits_of(ioas).align - 1)) &&
+			  is_free(ioas, iova, area->length));
 	area->iova = iova;
 }
 
@@ -813,6 +796,14 @@ static void call_iova_ranges(void)
 	}
 }
 
+/* Can all pages be mapped one by one from now on? */
+static bool can_be_small(struct ioas *ioas)
+{
+	if (ioas->small_pages || !ioas->nr_areas)
+		return true;
+	return !next_hwpt(ioas, NULL) && is_aligned(ioas, PAGE_SIZE);
+}
+
 static void call_option(void)
 {
 	struct ioas *ioas = some_ioas();
@@ -831,11 +822,8 @@ static void call_option(void)
 		works = !set;
 	} else if (args.option_id == IOMMU_OPTION_HUGE_PAGES) {
 		args.object_id = id_of(ioas);
-		works = ioas &&
-			(!set || val == 1 ||
-			 (!val && (ioas->small_pages ||
-				   (limits_of(ioas).has_hwpts ? !ioas->nr_areas :
-						      is_aligned(ioas, PAGE_SIZE)))));
+		works = ioas && (!set || val == 1 ||
+				 (!val && can_be_small(ioas)));
 	}
 	if (!call(IOMMU_OPTION, &args, works))
 		return;
@@ -896,8 +884,9 @@ static void call_access(void)
 		/* The same memory can be there twice: the last is what stays */
 		if (write && i != nr - 1)
 			continue;
-		if (memcmp(at, buffer + parts[i].offset, parts[i].length))
-			wrong("what is in memory at", 0, parts[i].iova);
+		expect_at(parts[i].iova, "the memory that the access reached",
+			  !memcmp(at, buffer + parts[i].offset,
+				  parts[i].length));
 	}
 }
 
