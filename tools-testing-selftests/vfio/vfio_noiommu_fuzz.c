@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Random calls on iommufd and on the cdev of a noiommu device.
+ * Random calls on the cdev of a noiommu device and on the iommufd that it is bound
+ * to. What takes no device is in tools/testing/selftests/iommu/iommufd_fuzz.c.
  *
- * Usage: vfio_noiommu_fuzz [-s SEED] [-n CALLS] [-t SECONDS] [-j THREADS] BDF
+ * Usage: vfio_noiommu_fuzz [-s SEED] [-n CALLS] [-j THREADS] BDF
  *
  * First one thread makes calls that are valid, nearly valid or garbage, and a
  * model says what each of them has to do: whether it works, the outputs, and for a
@@ -10,19 +11,18 @@
  * depends on the order in which the kernel looks at the arguments, which is its
  * own business: any that says that a call is wrong will do. The same seed makes
  * the same calls. Then threads share the same file descriptors. Nobody knows which
- * call comes first there, but each thread has a range of IOVA to itself, where the
- * answers are exact, and an address that is told anywhere must be of this
- * program's memory. In the end nothing may be missing.
+ * call comes first there, but each thread has a range of IOVA to itself, with a
+ * model of it, and an address that is told anywhere must be of this program's
+ * memory. In the end nothing may be missing.
  *
  * All memory stays pinned meanwhile, by an IOAS and a HWPT that no call is made
  * for: else its addresses could change from one mapping to the next.
  *
  * The seed comes from -s or from FUZZ_SEED in the environment, and is 1 without.
- * CALLS, or SECONDS if given, are for each of the two halves.
+ * CALLS are for each of the two halves.
  */
 #include <getopt.h>
 #include <pthread.h>
-#include <time.h>
 
 #include <linux/memfd.h>
 #include <linux/mman.h>
@@ -37,12 +37,12 @@
 #define NR_AREAS 24
 #define MAX_THREADS 16
 
-/* The memory: anonymous pages, a memfd and a huge page, a hole after each */
-#define NR_PAGES 256
+/* The memory: a huge page, anonymous pages and a memfd. A hole follows. */
 #define NR_HUGE_PAGES 512
-#define MEMFD_START (NR_PAGES + 1)
-#define HUGE_START 1024
-#define ARENA_PAGES (HUGE_START + NR_HUGE_PAGES + 1)
+#define NR_PAGES 256
+#define ANON_START NR_HUGE_PAGES
+#define MEMFD_START (ANON_START + NR_PAGES)
+#define ARENA_PAGES (MEMFD_START + NR_PAGES)
 /* Most pages of one mapping, and elements of one array of extents */
 #define MAX_MAP_PAGES 16
 #define MAX_EXTENTS 40
@@ -59,7 +59,6 @@ static u64 arena_pas[ARENA_PAGES];
 static int memfd;
 static unsigned long long seed;
 static unsigned long max_calls = 1000000;
-static unsigned int max_seconds;
 static unsigned int nr_threads = 3;
 
 /* Random numbers: xorshift64* */
@@ -68,11 +67,9 @@ struct rng {
 	u64 state;
 };
 
-static void rng_init(struct rng *rng, u64 start)
+static u64 first_state(u64 seed)
 {
-	rng->state = (start + 1) * 0x9e3779b97f4a7c15ULL;
-	if (!rng->state)
-		rng->state = 1;
+	return (seed + 1) * 0x9e3779b97f4a7c15ULL ?: 1;
 }
 
 static u64 rng_next(struct rng *rng)
@@ -93,88 +90,50 @@ static bool one_in(struct rng *rng, u64 n)
 	return !below(rng, n);
 }
 
-/* Numbers at which something tends to end */
-static u64 edge(struct rng *rng)
-{
-	static const u64 edges[] = {
-		0, 1, 7, 2048, 4095, 4096, 4097, SZ_2M, SZ_4G - 1, SZ_4G,
-		1ULL << 47, 1ULL << 63, ~0ULL - 4096, ~0ULL - 4095, ~0ULL - 1,
-		~0ULL,
-	};
-
-	return edges[below(rng, ARRAY_SIZE(edges))];
-}
-
 /* The memory */
 
-static bool arena_is_hole(u64 page)
+static void arena_map(u64 page, u64 pages, int flags, int fd)
 {
-	return page == NR_PAGES || page == HUGE_START + NR_HUGE_PAGES ||
-	       (page >= MEMFD_START + NR_PAGES && page < HUGE_START);
-}
+	void *va = arena + page * page_size;
 
-static bool arena_has_hole(u64 offset, u64 length)
-{
-	u64 page;
-
-	for (page = offset / page_size;
-	     page <= (offset + length - 1) / page_size; page++)
-		if (page >= ARENA_PAGES || arena_is_hole(page))
-			return true;
-	return false;
-}
-
-static bool arena_map(u64 page, u64 pages, int flags, int fd)
-{
-	void *va = mmap(arena + page * page_size, pages * page_size,
-			PROT_READ | PROT_WRITE, MAP_FIXED | MAP_POPULATE | flags,
-			fd, 0);
-
-	return va != MAP_FAILED;
+	VFIO_ASSERT_EQ(mmap(va, pages * page_size, PROT_READ | PROT_WRITE,
+			    MAP_FIXED | MAP_POPULATE | flags, fd, 0), va);
 }
 
 static void arena_init(void)
 {
-	size_t size = ARENA_PAGES * page_size + SZ_2M;
+	size_t size = (ARENA_PAGES + MAX_MAP_PAGES) * page_size + SZ_2M;
 	void *va;
 
 	/* The huge page wants to be aligned */
 	va = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	VFIO_ASSERT_NE(va, MAP_FAILED);
-	arena = (void *)(((uintptr_t)va + HUGE_START * page_size + SZ_2M - 1) &
-			 ~(SZ_2M - 1ULL)) - HUGE_START * page_size;
-	VFIO_ASSERT_TRUE(arena >= va);
+	arena = (void *)(((uintptr_t)va + SZ_2M - 1) & ~(SZ_2M - 1ULL));
 
 	memfd = memfd_create("fuzz", 0);
 	VFIO_ASSERT_GE(memfd, 0);
 	VFIO_ASSERT_EQ(ftruncate(memfd, NR_PAGES * page_size), 0);
 
-	VFIO_ASSERT_TRUE(arena_map(0, NR_PAGES, MAP_PRIVATE | MAP_ANONYMOUS,
-				   -1));
-	VFIO_ASSERT_TRUE(arena_map(MEMFD_START, NR_PAGES, MAP_SHARED, memfd));
-	if (arena_map(HUGE_START, NR_HUGE_PAGES, MAP_PRIVATE | MAP_ANONYMOUS |
-		      MAP_HUGETLB | MAP_HUGE_2MB, -1))
-		return;
-	ksft_print_msg("there are no free hugetlb pages of 2 MiB\n");
-	VFIO_ASSERT_TRUE(arena_map(HUGE_START, NR_HUGE_PAGES,
-				   MAP_PRIVATE | MAP_ANONYMOUS, -1));
+	if (mmap(arena, NR_HUGE_PAGES * page_size, PROT_READ | PROT_WRITE,
+		 MAP_FIXED | MAP_POPULATE | MAP_PRIVATE | MAP_ANONYMOUS |
+		 MAP_HUGETLB | MAP_HUGE_2MB, -1, 0) == MAP_FAILED) {
+		ksft_print_msg("there are no free hugetlb pages of 2 MiB\n");
+		arena_map(0, NR_HUGE_PAGES, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	}
+	arena_map(ANON_START, NR_PAGES, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	arena_map(MEMFD_START, NR_PAGES, MAP_SHARED, memfd);
 }
 
 /* For as long as the iommufd is open */
 static void arena_pin(const struct noiommu *n)
 {
 	u32 ioas, hwpt;
-	u64 i;
 
 	VFIO_ASSERT_EQ(ioas_alloc(n->iommufd, &ioas), 0);
 	VFIO_ASSERT_EQ(hwpt_alloc(n->iommufd, n->devid, ioas, 0, &hwpt), 0);
-	for (i = 0; i != ARENA_PAGES; i++) {
-		if (arena_is_hole(i))
-			continue;
-		VFIO_ASSERT_EQ(map(n->iommufd, ioas, arena + i * page_size,
-				   page_size, i * page_size), 0);
-		arena_pas[i] = pagemap_pa(arena + i * page_size);
-	}
+	VFIO_ASSERT_EQ(map(n->iommufd, ioas, arena, ARENA_PAGES * page_size, 0),
+		       0);
+	pagemap_read(arena, arena_pas, ARENA_PAGES);
 }
 
 static u64 arena_pa(u64 offset)
@@ -187,7 +146,7 @@ static bool is_arena_pa(u64 pa)
 	u64 i;
 
 	for (i = 0; i != ARENA_PAGES; i++)
-		if (!arena_is_hole(i) && arena_pas[i] == pa - pa % page_size)
+		if (arena_pas[i] == pa - pa % page_size)
 			return true;
 	return false;
 }
@@ -199,9 +158,6 @@ struct area {
 	u64 length;
 	/* Where it is in the memory */
 	u64 offset;
-	/* What it was first mapped with */
-	bool writeable;
-	bool has_hole;
 };
 
 struct model_ioas {
@@ -217,11 +173,16 @@ struct model_hwpt {
 	bool is_auto;
 };
 
+/* For a thread: of an IOAS that all share, where nobody else uses these IOVAs */
 struct model {
+	pthread_t thread;
+	unsigned int nr;
 	struct rng rng;
 	unsigned long calls;
 	unsigned long succeeded;
 	struct noiommu n;
+	/* Where mappings are */
+	u64 iova;
 	struct model_ioas ioas[NR_IOAS];
 	struct model_hwpt hwpts[NR_HWPTS];
 	struct model_hwpt *attached;
@@ -229,12 +190,13 @@ struct model {
 	const char *what;
 };
 
+/* By 0: one that is free */
 static struct model_ioas *find_ioas(struct model *m, u32 id)
 {
 	int i;
 
 	for (i = 0; i != NR_IOAS; i++)
-		if (id && m->ioas[i].id == id)
+		if (m->ioas[i].id == id)
 			return &m->ioas[i];
 	return NULL;
 }
@@ -244,27 +206,7 @@ static struct model_hwpt *find_hwpt(struct model *m, u32 id)
 	int i;
 
 	for (i = 0; i != NR_HWPTS; i++)
-		if (id && m->hwpts[i].id == id)
-			return &m->hwpts[i];
-	return NULL;
-}
-
-static struct model_ioas *free_ioas(struct model *m)
-{
-	int i;
-
-	for (i = 0; i != NR_IOAS; i++)
-		if (!m->ioas[i].id)
-			return &m->ioas[i];
-	return NULL;
-}
-
-static struct model_hwpt *free_hwpt(struct model *m)
-{
-	int i;
-
-	for (i = 0; i != NR_HWPTS; i++)
-		if (!m->hwpts[i].id)
+		if (m->hwpts[i].id == id)
 			return &m->hwpts[i];
 	return NULL;
 }
@@ -279,12 +221,6 @@ static unsigned int nr_domains(struct model *m, struct model_ioas *ioas)
 	return nr;
 }
 
-/* The page table's own, once there is one. Without, any byte can be mapped */
-static u64 alignment(struct model *m, struct model_ioas *ioas)
-{
-	return nr_domains(m, ioas) ? page_size : 1;
-}
-
 static struct area *area_at(struct model_ioas *ioas, u64 iova)
 {
 	unsigned int i;
@@ -295,48 +231,32 @@ static struct area *area_at(struct model_ioas *ioas, u64 iova)
 	return NULL;
 }
 
-/* The first one that overlaps */
-static struct area *area_in(struct model_ioas *ioas, u64 iova, u64 last)
+static bool is_free(struct model_ioas *ioas, const struct area *area)
 {
-	unsigned int i;
+	u64 last = area->iova + area->length - 1;
+	struct area *other = ioas->areas;
 
-	for (i = 0; i != ioas->nr_areas; i++)
-		if (ioas->areas[i].iova <= last &&
-		    ioas->areas[i].iova + ioas->areas[i].length - 1 >= iova)
-			return &ioas->areas[i];
-	return NULL;
+	for (; other != ioas->areas + ioas->nr_areas; other++)
+		if (other->iova <= last &&
+		    other->iova + other->length - 1 >= area->iova)
+			return false;
+	return last >= area->iova;
 }
 
-/* Sorted, as the kernel has them */
-static void area_add(struct model_ioas *ioas, const struct area *area)
+/* Can the page table of a device have it? */
+static bool is_fit(const struct area *area)
 {
-	unsigned int i = ioas->nr_areas++;
-
-	for (; i && ioas->areas[i - 1].iova > area->iova; i--)
-		ioas->areas[i] = ioas->areas[i - 1];
-	ioas->areas[i] = *area;
+	return !((area->iova | area->length | area->offset) & (page_size - 1)) &&
+	       area->offset + area->length <= ARENA_PAGES * page_size;
 }
 
-static void area_remove(struct model_ioas *ioas, struct area *area)
-{
-	struct area *end = &ioas->areas[--ioas->nr_areas];
-
-	for (; area != end; area++)
-		area[0] = area[1];
-}
-
-/* Can there be a new domain for the IOAS, with the areas that it has? */
 static bool can_fill(struct model_ioas *ioas)
 {
 	unsigned int i;
-	u64 mask = page_size - 1;
 
-	for (i = 0; i != ioas->nr_areas; i++)
-		if (ioas->areas[i].has_hole ||
-		    (ioas->areas[i].iova | ioas->areas[i].length |
-		     ioas->areas[i].offset) & mask)
-			return false;
-	return true;
+	for (i = 0; i != ioas->nr_areas && is_fit(&ioas->areas[i]); i++)
+		;
+	return i == ioas->nr_areas;
 }
 
 /* Random arguments */
@@ -346,31 +266,20 @@ static bool can_fill(struct model_ioas *ioas)
 
 static u32 some_ioas_id(struct model *m)
 {
-	u32 id = m->ioas[below(&m->rng, NR_IOAS)].id;
+	u32 id = m->ioas[m->iova ? 0 : below(&m->rng, NR_IOAS)].id;
 
 	return id && !one_in(&m->rng, 50) ? id : NO_ID + below(&m->rng, 16);
 }
 
 static u32 some_id(struct model *m)
 {
-	u32 id = 0;
+	const u32 ids[] = {
+		0, m->n.devid, m->hwpts[below(&m->rng, NR_HWPTS)].id,
+		m->ioas[below(&m->rng, NR_IOAS)].id,
+	};
 
-	switch (below(&m->rng, 8)) {
-	case 0:
-		id = m->n.devid;
-		break;
-	case 1:
-		break;
-	case 2:
-	case 3:
-	case 4:
-		id = m->hwpts[below(&m->rng, NR_HWPTS)].id;
-		break;
-	default:
-		id = m->ioas[below(&m->rng, NR_IOAS)].id;
-		break;
-	}
-	return id ?: NO_ID + below(&m->rng, 16);
+	return ids[below(&m->rng, ARRAY_SIZE(ids))] ?:
+	       NO_ID + below(&m->rng, 16);
 }
 
 /* From close to 0, from the middle, and up to the end of the IOVA space */
@@ -378,13 +287,13 @@ static u64 some_iova(struct model *m)
 {
 	u64 slot = below(&m->rng, NR_SLOTS) * page_size;
 
-	switch (below(&m->rng, 8)) {
+	switch (m->iova ? 2 : below(&m->rng, 8)) {
 	case 0:
 		return slot;
 	case 1:
 		return slot - NR_SLOTS * page_size;
 	default:
-		return SZ_4G * 5 + slot;
+		return m->iova + SZ_4G * 5 + slot;
 	}
 }
 
@@ -409,46 +318,32 @@ static u64 some_length(struct model *m)
 
 static u64 some_offset(struct model *m)
 {
-	/* Holes are rare in what is drawn, and not in what follows it */
-	switch (below(&m->rng, 16)) {
-	case 0:
-		return below(&m->rng, ARENA_PAGES) * page_size;
-	case 1 ... 4:
-		return (MEMFD_START + below(&m->rng, NR_PAGES - MAX_MAP_PAGES)) *
-		       page_size;
-	case 5 ... 8:
-		return (HUGE_START +
-			below(&m->rng, NR_HUGE_PAGES - MAX_MAP_PAGES)) *
-		       page_size;
-	default:
-		return below(&m->rng, NR_PAGES - MAX_MAP_PAGES) * page_size;
-	}
-}
+	static const unsigned int starts[] = {
+		0, ANON_START, MEMFD_START, MEMFD_START + NR_PAGES / 2,
+	};
 
-static u32 some_map_flags(struct model *m)
-{
-	if (one_in(&m->rng, 32))
-		return below(&m->rng, 32);
-	return IOMMU_IOAS_MAP_READABLE | (one_in(&m->rng, 4) ? 0 : IOMMU_IOAS_MAP_WRITEABLE) |
-	       (one_in(&m->rng, 4) ? 0 : IOMMU_IOAS_MAP_FIXED_IOVA);
+	return (starts[below(&m->rng, ARRAY_SIZE(starts))] +
+		below(&m->rng, NR_PAGES / 2)) * page_size;
 }
 
 /* Make one of many valid numbers wrong, or odd */
 static void spoil(struct model *m, __u64 *value)
 {
+	/* Numbers at which something tends to end */
+	static const u64 edges[] = {
+		0, 1, 7, 2048, 4095, 4096, 4097, SZ_2M, SZ_4G - 1, SZ_4G,
+		1ULL << 47, 1ULL << 63, -4097ULL, -4096ULL, -2ULL, -1ULL,
+	};
+	u64 edge = edges[below(&m->rng, ARRAY_SIZE(edges))];
+
 	if (!one_in(&m->rng, 40))
 		return;
-	switch (below(&m->rng, 3)) {
-	case 0:
-		*value = edge(&m->rng);
-		break;
-	case 1:
-		*value += edge(&m->rng);
-		break;
-	default:
+	if (one_in(&m->rng, 3))
+		*value = edge;
+	else if (one_in(&m->rng, 2))
+		*value += edge;
+	else
 		*value ^= 1ULL << below(&m->rng, 64);
-		break;
-	}
 }
 
 static void spoil32(struct model *m, u32 *value)
@@ -462,8 +357,8 @@ static void spoil32(struct model *m, u32 *value)
 static void wrong(struct model *m, const char *why, long long got,
 		  long long expected)
 {
-	VFIO_LOG_AND_EXIT("seed %llu, call %lu, %s: %s is %lld (%#llx), expected %lld (%#llx)",
-			  seed, m->calls, m->what, why, got, got, expected,
+	VFIO_LOG_AND_EXIT("seed %llu, thread %u, call %lu, %s: %s is %lld (%#llx), not %lld",
+			  seed, m->nr, m->calls, m->what, why, got, got,
 			  expected);
 }
 
@@ -473,30 +368,24 @@ static void expect(struct model *m, const char *why, u64 got, u64 expected)
 		wrong(m, why, got, expected);
 }
 
-/* What a call can say that does not work, and that is not out of memory */
-static bool is_refusal(int ret)
+static void expect_result(struct model *m, int ret, bool works)
 {
-	static const int errnos[] = {
+	/* What a call can say that does not work, and that is not out of memory */
+	static const int refusals[] = {
 		EPERM, ENOENT, E2BIG, EBADF, EFAULT, EBUSY, EEXIST, EINVAL,
 		ENOTTY, EOPNOTSUPP, EADDRINUSE, EMSGSIZE, EOVERFLOW,
 	};
 	unsigned int i;
 
-	for (i = 0; i != ARRAY_SIZE(errnos); i++)
-		if (ret == -errnos[i])
-			return true;
-	return false;
+	m->calls++;
+	m->succeeded += !ret;
+	for (i = 0; !works && i != ARRAY_SIZE(refusals); i++)
+		if (ret == -refusals[i])
+			return;
+	expect(m, "errno", ret, works ? 0 : -EINVAL);
 }
 
-static void expect_result(struct model *m, int ret, bool works)
-{
-	if (works)
-		expect(m, "errno", ret, 0);
-	else if (!is_refusal(ret))
-		wrong(m, "errno", ret, -EINVAL);
-}
-
-static char *buffer;
+static __thread char *buffer;
 
 static void buffer_init(void)
 {
@@ -509,42 +398,8 @@ static void buffer_init(void)
 }
 
 /*
- * Choose a size for a struct of an ioctl of iommufd: now and then it is below, at
- * or above what the kernel knows, of which @min is what there has always been.
- * Return whether it can work. What the kernel is not to see of @args becomes 0.
- */
-static bool spoil_size(struct model *m, void *args, u32 size, u32 min,
-		       u32 *user_size)
-{
-	*user_size = size;
-	memset(buffer, 0, BUFFER_SIZE);
-	memcpy(buffer, args, size);
-	if (!one_in(&m->rng, 24))
-		return true;
-
-	switch (below(&m->rng, 5)) {
-	case 0:
-		*user_size = below(&m->rng, min);
-		return false;
-	case 1:
-		*user_size = min + below(&m->rng, size - min + 1);
-		memset(args + *user_size, 0, size - *user_size);
-		return true;
-	case 2:
-		*user_size = size + 1 + below(&m->rng, BUFFER_SIZE - size);
-		return true;
-	case 3:
-		*user_size = size + 1 + below(&m->rng, BUFFER_SIZE - size);
-		buffer[size + below(&m->rng, *user_size - size)] = 1;
-		return false;
-	default:
-		*user_size = BUFFER_SIZE + 1 + below(&m->rng, SZ_2G);
-		return false;
-	}
-}
-
-/*
- * Do it. What there has always been of @args ends with @old_end.
+ * Do it. What there has always been of @args ends with @old_end. Now and then the
+ * size is below, at or above what the kernel knows.
  *
  * Return false if a wrong size has been chosen: then that it is refused is all
  * that there is to see. Else @args are as the kernel has seen them, and @out
@@ -553,21 +408,40 @@ static bool spoil_size(struct model *m, void *args, u32 size, u32 min,
 static bool iommufd_call(struct model *m, unsigned long cmd, void *args,
 			 void *out, u32 size, const void *old_end, int *ret)
 {
-	u32 user_size, min = old_end - args;
-	bool works;
+	u32 user_size = size, min = old_end - args;
+	u32 larger = size + 1 + below(&m->rng, BUFFER_SIZE - size);
+	bool works = true;
 
-	works = spoil_size(m, args, size, min, &user_size);
+	memset(buffer, 0, BUFFER_SIZE);
+	memcpy(buffer, args, size);
+	switch (below(&m->rng, 120)) {
+	case 0:
+		user_size = below(&m->rng, min);
+		works = false;
+		break;
+	case 1:
+		user_size = min + below(&m->rng, size - min + 1);
+		memset(args + user_size, 0, size - user_size);
+		break;
+	case 2:
+		user_size = larger;
+		break;
+	case 3:
+		user_size = larger;
+		buffer[size + below(&m->rng, larger - size)] = 1;
+		works = false;
+		break;
+	case 4:
+		user_size = BUFFER_SIZE + 1 + below(&m->rng, SZ_2G);
+		works = false;
+		break;
+	}
 	memcpy(buffer, &user_size, sizeof(user_size));
 	*ret = do_ioctl(m->n.iommufd, cmd, buffer);
-	m->calls++;
-	if (!works) {
+	if (!works)
 		expect_result(m, *ret, false);
-		return false;
-	}
 	memcpy(out, buffer, size);
-	if (!*ret)
-		m->succeeded++;
-	return true;
+	return works;
 }
 
 static void check_new_id(struct model *m, u32 id)
@@ -576,333 +450,90 @@ static void check_new_id(struct model *m, u32 id)
 		wrong(m, "the new ID", id, 0);
 }
 
+/* What takes no device has no more than what the others need */
 static void call_ioas_alloc(struct model *m)
 {
-	struct iommu_ioas_alloc args = { .size = sizeof(args) }, out;
-	struct model_ioas *ioas = free_ioas(m);
-	int ret;
+	struct model_ioas *ioas = find_ioas(m, 0);
+	u32 id;
 
-	/* No room to keep it in: only a wrong call can be made */
-	spoil32(m, &args.flags);
 	if (!ioas)
-		args.flags |= 1;
-	if (!iommufd_call(m, IOMMU_IOAS_ALLOC, &args, &out,
-			  sizeof(args), &args.out_ioas_id + 1, &ret))
 		return;
-	expect_result(m, ret, !args.flags);
-	if (ret)
-		return;
-	check_new_id(m, out.out_ioas_id);
-	ioas->id = out.out_ioas_id;
+	expect_result(m, ioas_alloc(m->n.iommufd, &id), true);
+	check_new_id(m, id);
+	ioas->id = id;
 	ioas->nr_areas = 0;
-}
-
-static bool can_destroy(struct model *m, u32 id)
-{
-	struct model_ioas *ioas = find_ioas(m, id);
-	struct model_hwpt *hwpt = find_hwpt(m, id);
-
-	return (ioas && !nr_domains(m, ioas)) || (hwpt && m->attached != hwpt);
 }
 
 static void call_destroy(struct model *m)
 {
-	struct iommu_destroy args = { .size = sizeof(args) }, out;
-	struct model_ioas *ioas;
-	struct model_hwpt *hwpt;
 	u32 id = some_id(m);
-	bool works = can_destroy(m, id);
-	int ret;
+	struct model_ioas *ioas = find_ioas(m, id);
+	struct model_hwpt *hwpt = find_hwpt(m, id);
+	bool works = (ioas && !nr_domains(m, ioas)) ||
+		     (hwpt && m->attached != hwpt);
 
-	args.id = id;
-	if (!iommufd_call(m, IOMMU_DESTROY, &args, &out,
-			  sizeof(args), &args.id + 1, &ret))
+	expect_result(m, destroy(m->n.iommufd, id), works);
+	if (!works)
 		return;
-	expect_result(m, ret, works);
-	if (ret)
-		return;
-	ioas = find_ioas(m, id);
-	hwpt = find_hwpt(m, id);
 	if (ioas)
 		ioas->id = 0;
-	if (hwpt)
+	else
 		hwpt->id = 0;
 }
 
-/* What mapping needs whatever is mapped already */
-static bool are_map_args(u32 flags, u64 iova, u64 length)
-{
-	return !(flags & ~(IOMMU_IOAS_MAP_FIXED_IOVA |
-			   IOMMU_IOAS_MAP_WRITEABLE |
-			   IOMMU_IOAS_MAP_READABLE)) &&
-	       flags & (IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE) &&
-	       iova != ~0ULL && length && length != ~0ULL;
-}
-
-static bool has_room(struct model *m, struct model_ioas *ioas, u32 flags,
-		     u64 iova, u64 length, u64 offset)
-{
-	u64 mask = alignment(m, ioas) - 1;
-
-	/* A chosen IOVA is to be as aligned as the memory is */
-	if (!(flags & IOMMU_IOAS_MAP_FIXED_IOVA))
-		return !((length | offset) & mask) && length < ~0ULL / 2;
-	return !((length | iova) & mask) && iova + length - 1 >= iova &&
-	       !area_in(ioas, iova, iova + length - 1);
-}
-
-/* An IOVA that the kernel has chosen */
-static void check_chosen(struct model *m, struct model_ioas *ioas, u64 iova,
-			 u64 length)
-{
-	if (!iova || iova & (alignment(m, ioas) - 1) ||
-	    iova + length - 1 < iova ||
-	    area_in(ioas, iova, iova + length - 1))
-		wrong(m, "the IOVA", iova, 0);
-}
-
+/* Also what has a hole, and bytes, which no device can be attached to then */
 static void call_map(struct model *m)
 {
-	struct iommu_ioas_map args = { .size = sizeof(args) }, out;
-	struct area area = {};
-	struct model_ioas *ioas;
+	struct area area = { some_iova(m), some_length(m), some_offset(m) };
+	u32 id = some_ioas_id(m), from_id = some_ioas_id(m);
+	u64 from_iova = some_mapped_iova(m, from_id) & -page_size;
+	struct model_ioas *ioas = find_ioas(m, id);
+	struct model_ioas *from_ioas = find_ioas(m, from_id);
+	struct area *from = from_ioas ? area_at(from_ioas, from_iova) : NULL;
+	int ret, fd = m->n.iommufd;
 	bool works;
-	int ret;
-	u64 va;
 
-	args.flags = some_map_flags(m);
-	args.ioas_id = some_ioas_id(m);
-	args.length = some_length(m);
-	args.iova = some_iova(m);
-	area.offset = some_offset(m);
-	args.user_va = (uintptr_t)arena + area.offset;
-	spoil(m, &args.length);
-	spoil(m, &args.iova);
-	if (one_in(&m->rng, 40))
-		args.user_va += below(&m->rng, page_size);
-	spoil32(m, &args.__reserved);
-	/* No more than the model can keep */
-	ioas = find_ioas(m, args.ioas_id);
 	if (ioas && ioas->nr_areas == NR_AREAS)
-		args.__reserved = 1;
-
-	area.offset = args.user_va - (uintptr_t)arena;
-	area.length = args.length;
-	area.writeable = args.flags & IOMMU_IOAS_MAP_WRITEABLE;
-	va = args.user_va;
-
-	works = !args.__reserved && ioas &&
-		are_map_args(args.flags, args.iova, args.length) &&
-		va + args.length >= va && args.length <= -1ULL - page_size &&
-		has_room(m, ioas, args.flags, args.iova, args.length,
-			 area.offset) &&
-		!(area.offset & (alignment(m, ioas) - 1));
-	/* Longer than the model can look at */
-	if (works && args.length > ARENA_PAGES * page_size) {
-		args.length = 0;
-		works = false;
-	}
-	if (works) {
-		area.has_hole = arena_has_hole(area.offset, area.length);
-		works = !area.has_hole || !nr_domains(m, ioas);
-	}
-
-	if (!iommufd_call(m, IOMMU_IOAS_MAP, &args, &out,
-			  sizeof(args), &args.iova + 1, &ret))
 		return;
-	expect_result(m, ret, works);
-	if (ret)
-		return;
-	area.iova = out.iova;
-	if (!(args.flags & IOMMU_IOAS_MAP_FIXED_IOVA))
-		check_chosen(m, ioas, area.iova, area.length);
-	area_add(ioas, &area);
-}
-
-static void call_map_file(struct model *m)
-{
-	struct iommu_ioas_map_file args = { .size = sizeof(args) }, out;
-	struct area area = {};
-	struct model_ioas *ioas;
-	bool works;
-	int ret;
-	u64 page;
-
-	args.flags = some_map_flags(m);
-	args.ioas_id = some_ioas_id(m);
-	args.length = some_length(m);
-	args.iova = some_iova(m);
-	page = below(&m->rng, NR_PAGES - MAX_MAP_PAGES);
-	args.start = page * page_size;
-	args.fd = one_in(&m->rng, 50) ? -1 : memfd;
-	spoil(m, &args.iova);
-	ioas = find_ioas(m, args.ioas_id);
-	if (one_in(&m->rng, 50) || (ioas && ioas->nr_areas == NR_AREAS))
-		args.length = 0;
-
-	works = ioas && args.fd >= 0 &&
-		are_map_args(args.flags, args.iova, args.length) &&
-		has_room(m, ioas, args.flags, args.iova, args.length,
-			 page * page_size);
-
-	area.length = args.length;
-	area.offset = (MEMFD_START + page) * page_size;
-	area.writeable = args.flags & IOMMU_IOAS_MAP_WRITEABLE;
-	if (!iommufd_call(m, IOMMU_IOAS_MAP_FILE, &args, &out,
-			  sizeof(args), &args.iova + 1, &ret))
-		return;
-	expect_result(m, ret, works);
-	if (ret)
-		return;
-	area.iova = out.iova;
-	if (!(args.flags & IOMMU_IOAS_MAP_FIXED_IOVA))
-		check_chosen(m, ioas, area.iova, area.length);
-	area_add(ioas, &area);
-}
-
-/* The areas that a range of IOVA is made of, without a gap, or 0 */
-static unsigned int slice(struct model_ioas *ioas, u64 iova, u64 length,
-			  struct area *parts)
-{
-	unsigned int nr = 0;
-	struct area *area;
-
-	while (length) {
-		area = area_at(ioas, iova);
-		if (!area)
-			return 0;
-		parts[nr] = *area;
-		parts[nr].offset += iova - area->iova;
-		parts[nr].length = min(length, area->length -
-				       (iova - area->iova));
-		iova += parts[nr].length;
-		length -= parts[nr].length;
-		nr++;
+	if (one_in(&m->rng, 32))
+		area.length -= below(&m->rng, page_size);
+	if (from && one_in(&m->rng, 3)) {
+		area.length = min(area.length, from->length -
+					       (from_iova - from->iova));
+		area.offset = from->offset + (from_iova - from->iova);
+		ret = copy(fd, from_id, from_iova, area.length, id, area.iova);
+	} else if (area.offset >= MEMFD_START * page_size &&
+		   one_in(&m->rng, 2)) {
+		ret = map_file(fd, id, memfd,
+			       area.offset - MEMFD_START * page_size,
+			       area.length, area.iova);
+	} else {
+		ret = map(fd, id, arena + area.offset, area.length, area.iova);
 	}
-	return nr;
-}
-
-static void call_copy(struct model *m)
-{
-	struct iommu_ioas_copy args = { .size = sizeof(args) }, out;
-	struct model_ioas *src, *dst;
-	struct area parts[NR_AREAS];
-	unsigned int nr = 0, i;
-	bool works;
-	int ret;
-	u64 iova;
-
-	/* Bit 16 is the kernel's own, with CONFIG_IOMMUFD_TEST */
-	args.flags = some_map_flags(m);
-	args.src_ioas_id = some_ioas_id(m);
-	args.dst_ioas_id = some_ioas_id(m);
-	args.length = some_length(m);
-	args.src_iova = some_mapped_iova(m, args.src_ioas_id);
-	if (!one_in(&m->rng, 20))
-		args.src_iova &= ~(page_size - 1);
-	args.dst_iova = some_iova(m);
-	spoil(m, &args.length);
-	spoil(m, &args.src_iova);
-	spoil(m, &args.dst_iova);
-	src = find_ioas(m, args.src_ioas_id);
-	dst = find_ioas(m, args.dst_ioas_id);
-	if (src && args.length)
-		nr = args.src_iova + args.length - 1 < args.src_iova ? 0 :
-			slice(src, args.src_iova, args.length, parts);
-	/* No room to remember more */
-	if (dst && dst->nr_areas + nr > NR_AREAS)
-		args.flags |= 1U << 31;
-
-	works = nr && dst && args.dst_iova != ~0ULL &&
-		are_map_args(args.flags, args.src_iova, args.length) &&
-		has_room(m, dst, args.flags, args.dst_iova, args.length,
-			 parts[0].offset);
-	for (i = 0; works && i != nr; i++)
-		works = !(args.flags & IOMMU_IOAS_MAP_WRITEABLE &&
-			  !parts[i].writeable) &&
-			!(parts[i].offset & (alignment(m, dst) - 1)) &&
-			!(nr_domains(m, dst) &&
-			  arena_has_hole(parts[i].offset, parts[i].length));
-
-	if (!iommufd_call(m, IOMMU_IOAS_COPY, &args, &out,
-			  sizeof(args), &args.src_iova + 1, &ret))
-		return;
-	expect_result(m, ret, works);
-	if (ret)
-		return;
-	iova = out.dst_iova;
-	if (!(args.flags & IOMMU_IOAS_MAP_FIXED_IOVA))
-		check_chosen(m, dst, iova, args.length);
-	for (i = 0; i != nr; i++) {
-		parts[i].iova = iova;
-		parts[i].has_hole = arena_has_hole(parts[i].offset,
-						   parts[i].length);
-		iova += parts[i].length;
-		area_add(dst, &parts[i]);
-	}
-}
-
-/*
- * Unmap in the model, which is done up to the first area that is only in part.
- * Return whether there was none.
- */
-static bool model_unmap(struct model_ioas *ioas, u64 iova, u64 last,
-			u64 *unmapped)
-{
-	struct area *area;
-
-	*unmapped = 0;
-	while ((area = area_in(ioas, iova, last))) {
-		if (area->iova < iova || area->iova + area->length - 1 > last)
-			return false;
-		*unmapped += area->length;
-		area_remove(ioas, area);
-	}
-	return true;
-}
-
-static void call_unmap(struct model *m)
-{
-	struct iommu_ioas_unmap args = { .size = sizeof(args) }, out;
-	u64 iova, length, unmapped = 0;
-	struct model_ioas *ioas;
-	struct area *area;
-	bool all, works;
-	int ret;
-
-	args.ioas_id = some_ioas_id(m);
-	args.iova = some_mapped_iova(m, args.ioas_id);
-	args.length = some_length(m);
-	ioas = find_ioas(m, args.ioas_id);
-	area = ioas ? area_at(ioas, args.iova) : NULL;
-	if (area && !one_in(&m->rng, 4)) {
-		args.iova = area->iova;
-		args.length = area->length;
-	}
-	if (one_in(&m->rng, 200)) {
-		args.iova = 0;
-		args.length = ~0ULL;
-	}
-	spoil(m, &args.iova);
-	spoil(m, &args.length);
-	iova = args.iova;
-	length = args.length;
-	all = !iova && length == ~0ULL;
-
-	works = ioas && length &&
-		(all || (iova != ~0ULL && length != ~0ULL &&
-			 iova + length - 1 >= iova));
-
-	if (!iommufd_call(m, IOMMU_IOAS_UNMAP, &args, &out,
-			  sizeof(args), &args.length + 1, &ret))
-		return;
-	if (works)
-		works = model_unmap(ioas, iova,
-				    all ? ~0ULL : iova + length - 1,
-				    &unmapped) && (unmapped || all);
+	works = ioas && is_free(ioas, &area) &&
+		(is_fit(&area) || !nr_domains(m, ioas));
 	expect_result(m, ret, works);
 	if (!ret)
-		expect(m, "the length", out.length, unmapped);
+		ioas->areas[ioas->nr_areas++] = area;
+}
+
+/* Areas as a whole, or all of them where nobody else has any */
+static void call_unmap(struct model *m)
+{
+	u32 id = some_ioas_id(m);
+	u64 iova = some_mapped_iova(m, id);
+	struct model_ioas *ioas = find_ioas(m, id);
+	struct area *area = ioas ? area_at(ioas, iova) : NULL;
+
+	if (ioas && !m->iova && one_in(&m->rng, 50)) {
+		expect_result(m, unmap(m->n.iommufd, id, 0, ~0ULL), true);
+		ioas->nr_areas = 0;
+		return;
+	}
+	expect_result(m, unmap(m->n.iommufd, id, area ? area->iova : iova,
+			       area ? area->length : 1), area);
+	if (area)
+		*area = ioas->areas[--ioas->nr_areas];
 }
 
 /* Ask again where the model has its addresses from */
@@ -1010,7 +641,7 @@ static void check_extents(struct model *m,
 
 static void call_get_pa(struct model *m)
 {
-	static struct get_pa_extent got[MAX_EXTENTS];
+	struct get_pa_extent got[MAX_EXTENTS];
 	struct get_pa_args args = {}, out;
 	u32 size = fills_arrays ? sizeof(args) :
 				  offsetof(struct get_pa_args, extents_uptr);
@@ -1048,19 +679,12 @@ static void call_get_pa(struct model *m)
 		check_pa(m, &args, &out);
 }
 
-static bool can_alloc_hwpt(struct model *m, const struct iommu_hwpt_alloc *args)
-{
-	struct model_ioas *ioas = find_ioas(m, args->pt_id);
-
-	return !args->__reserved && !args->flags && !args->data_type &&
-	       !args->data_len && args->dev_id == m->n.devid && ioas &&
-	       can_fill(ioas);
-}
-
 static void call_hwpt_alloc(struct model *m)
 {
 	struct iommu_hwpt_alloc args = { .size = sizeof(args) }, out;
-	struct model_hwpt *hwpt = free_hwpt(m);
+	struct model_hwpt *hwpt = find_hwpt(m, 0);
+	struct model_ioas *ioas;
+	bool works;
 	int ret;
 
 	args.dev_id = one_in(&m->rng, 20) ? some_id(m) : m->n.devid;
@@ -1076,129 +700,36 @@ static void call_hwpt_alloc(struct model *m)
 	if (!iommufd_call(m, IOMMU_HWPT_ALLOC, &args, &out,
 			  sizeof(args), &args.__reserved + 1, &ret))
 		return;
-	expect_result(m, ret, can_alloc_hwpt(m, &args));
+	ioas = find_ioas(m, args.pt_id);
+	works = !args.__reserved && !args.flags && !args.data_type &&
+		!args.data_len && args.dev_id == m->n.devid && ioas &&
+		can_fill(ioas);
+	expect_result(m, ret, works);
 	if (ret)
 		return;
 	check_new_id(m, out.out_hwpt_id);
-	hwpt->id = out.out_hwpt_id;
-	hwpt->ioas = find_ioas(m, args.pt_id);
-	hwpt->is_auto = false;
-}
-
-static void call_iova_ranges(struct model *m)
-{
-	struct iommu_ioas_iova_ranges args = { .size = sizeof(args) }, out;
-	struct iommu_iova_range range = {};
-	struct model_ioas *ioas;
-	bool works;
-	int ret;
-
-	args.ioas_id = some_ioas_id(m);
-	args.num_iovas = below(&m->rng, 3);
-	args.allowed_iovas = (uintptr_t)&range;
-	spoil32(m, &args.__reserved);
-	ioas = find_ioas(m, args.ioas_id);
-	works = !args.__reserved && ioas && args.num_iovas;
-	/* The room for an array of them */
-	args.num_iovas = !!args.num_iovas;
-
-	if (!iommufd_call(m, IOMMU_IOAS_IOVA_RANGES, &args, &out,
-			  sizeof(args), &args.out_iova_alignment + 1, &ret))
-		return;
-	expect_result(m, ret, works);
-	if (ret)
-		return;
-	expect(m, "the number of ranges", out.num_iovas, 1);
-	expect(m, "the alignment", out.out_iova_alignment, alignment(m, ioas));
-	expect(m, "the start of the range", range.start, 0);
-	expect(m, "the end of the range", range.last, ~0ULL);
-}
-
-static void call_option(struct model *m)
-{
-	struct iommu_option args = { .size = sizeof(args) }, out;
-	bool works = false;
-	int ret;
-
-	args.option_id = below(&m->rng, 3);
-	args.op = IOMMU_OPTION_OP_GET;
-	args.val64 = 7;
-	spoil32(m, &args.option_id);
-	if (args.option_id == IOMMU_OPTION_RLIMIT_MODE) {
-		/* Too late to set it */
-		args.op = below(&m->rng, 2) ? IOMMU_OPTION_OP_GET :
-					      IOMMU_OPTION_OP_SET;
-		works = args.op == IOMMU_OPTION_OP_GET;
-	} else if (args.option_id == IOMMU_OPTION_HUGE_PAGES) {
-		args.object_id = some_ioas_id(m);
-		works = find_ioas(m, args.object_id);
-	}
-
-	if (!iommufd_call(m, IOMMU_OPTION, &args, &out,
-			  sizeof(args), &args.val64 + 1, &ret))
-		return;
-	expect_result(m, ret, works);
-	if (!ret)
-		expect(m, "the value", out.val64,
-		       args.option_id == IOMMU_OPTION_HUGE_PAGES);
+	*hwpt = (struct model_hwpt){ out.out_hwpt_id, ioas };
 }
 
 /* What a noiommu device has none of */
 static void call_refused(struct model *m)
 {
-	struct iommu_hw_info info = { .size = sizeof(info) }, info_out;
-	struct iommu_viommu_alloc viommu = { .size = sizeof(viommu) };
-	struct iommu_viommu_alloc viommu_out;
-	int ret;
+	struct iommu_hw_info info = {
+		.size = sizeof(info),
+		.dev_id = some_id(m),
+	};
+	struct iommu_viommu_alloc viommu = {
+		.size = sizeof(viommu),
+		.dev_id = some_id(m),
+		.hwpt_id = some_id(m),
+		.type = below(&m->rng, 4),
+	};
 
-	if (one_in(&m->rng, 2)) {
-		info.dev_id = some_id(m);
-		if (!iommufd_call(m, IOMMU_GET_HW_INFO, &info, &info_out,
-				  sizeof(info), &info.__reserved + 1, &ret))
-			return;
-		expect_result(m, ret, false);
-		return;
-	}
-	viommu.dev_id = some_id(m);
-	viommu.hwpt_id = some_id(m);
-	viommu.type = below(&m->rng, 4);
 	spoil32(m, &viommu.flags);
-	if (!iommufd_call(m, IOMMU_VIOMMU_ALLOC, &viommu, &viommu_out,
-			  sizeof(viommu), &viommu.out_viommu_id + 1, &ret))
-		return;
-	expect_result(m, ret, false);
-}
-
-static void garbage(struct rng *rng, void *args, size_t size)
-{
-	u64 number;
-	size_t i;
-
-	for (i = 0; i != size; i += sizeof(number)) {
-		number = rng_next(rng) | 1ULL << 40 | 1ULL << 30;
-		memcpy(args + i, &number, sizeof(number));
-	}
-}
-
-/* It must be refused, and change nothing that the other calls would see */
-static void call_garbage(struct model *m)
-{
-	/* Up to the one that the iommufd selftest has */
-	unsigned long cmd = _IO(IOMMUFD_TYPE, IOMMUFD_CMD_BASE +
-				below(&m->rng, 32));
-	u32 size = below(&m->rng, 2) ? below(&m->rng, 80) :
-				       rng_next(&m->rng);
-	int ret;
-
-	memset(buffer, 0, BUFFER_SIZE);
-	garbage(&m->rng, buffer, 128);
-	memcpy(buffer, &size, sizeof(size));
-	if (one_in(&m->rng, 8))
-		cmd |= (u64)below(&m->rng, 4) << _IOC_DIRSHIFT;
-	ret = do_ioctl(m->n.iommufd, cmd,
-		       one_in(&m->rng, 16) ? buffer + BUFFER_SIZE : buffer);
-	m->calls++;
-	expect_result(m, ret, false);
+	expect_result(m, one_in(&m->rng, 2) ?
+			 do_ioctl(m->n.iommufd, IOMMU_GET_HW_INFO, &info) :
+			 do_ioctl(m->n.iommufd, IOMMU_VIOMMU_ALLOC, &viommu),
+		      false);
 }
 
 /* The cdev */
@@ -1222,27 +753,23 @@ static struct model_hwpt *auto_hwpt(struct model *m, struct model_ioas *ioas)
 	return NULL;
 }
 
-static bool can_attach(struct model *m, u32 pt_id)
-{
-	struct model_ioas *ioas = find_ioas(m, pt_id);
-
-	if (ioas)
-		return auto_hwpt(m, ioas) || can_fill(ioas);
-	return find_hwpt(m, pt_id);
-}
-
 static void call_attach(struct model *m)
 {
 	struct vfio_device_attach_iommufd_pt args = { .argsz = sizeof(args) };
-	struct model_hwpt *hwpt, *new_hwpt = free_hwpt(m);
-	struct model_ioas *ioas;
-	bool works;
+	u32 id = some_id(m);
+	struct model_hwpt *hwpt = find_hwpt(m, id);
+	struct model_ioas *ioas = find_ioas(m, id);
+	bool works = hwpt || (ioas && can_fill(ioas));
 	int ret;
 
-	args.pt_id = some_id(m);
-	ioas = find_ioas(m, args.pt_id);
-	if (ioas && !auto_hwpt(m, ioas) && !new_hwpt)
-		args.pt_id = NO_ID;
+	/* Once there is one, it can be attached to: it has been filled */
+	if (ioas)
+		hwpt = auto_hwpt(m, ioas);
+	works |= !!hwpt;
+	/* Of two that are there at once the new one cannot have the old ID */
+	if (!hwpt)
+		hwpt = find_hwpt(m, 0);
+	args.pt_id = hwpt ? id : NO_ID;
 	if (one_in(&m->rng, 30))
 		args.argsz = below(&m->rng, 16);
 	if (one_in(&m->rng, 30))
@@ -1252,26 +779,17 @@ static void call_attach(struct model *m)
 		args.pasid = below(&m->rng, 3);
 	}
 
-	works = args.argsz >= offsetof(typeof(args), pasid) && !args.flags &&
-		can_attach(m, args.pt_id);
-
+	works = works && hwpt && !args.flags &&
+		args.argsz >= offsetof(typeof(args), pasid);
 	ret = do_ioctl(m->n.cdev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &args);
-	m->calls++;
 	expect_result(m, ret, works);
 	if (ret)
 		return;
-	m->succeeded++;
-	/* Of two that are there at once the new one cannot have the old ID */
-	hwpt = find_hwpt(m, args.pt_id);
-	if (!hwpt) {
+	if (!hwpt->id) {
 		check_new_id(m, args.pt_id);
-		hwpt = new_hwpt;
-		hwpt->id = args.pt_id;
-		hwpt->ioas = ioas;
-		hwpt->is_auto = true;
-	} else if (ioas) {
-		expect(m, "the HWPT", args.pt_id, auto_hwpt(m, ioas)->id);
+		*hwpt = (struct model_hwpt){ args.pt_id, ioas, true };
 	}
+	expect(m, "the HWPT", args.pt_id, hwpt->id);
 	if (hwpt != m->attached)
 		model_detach(m);
 	m->attached = hwpt;
@@ -1280,23 +798,16 @@ static void call_attach(struct model *m)
 static void call_detach(struct model *m)
 {
 	struct vfio_device_detach_iommufd_pt args = { .argsz = sizeof(args) };
-	bool works = true;
 	int ret;
 
-	if (one_in(&m->rng, 20)) {
+	if (one_in(&m->rng, 20))
 		args.argsz = below(&m->rng, 8);
-		works = false;
-	} else if (one_in(&m->rng, 20)) {
-		args.flags = 2 << below(&m->rng, 31);
-		works = !args.flags;
-	}
+	else if (one_in(&m->rng, 20))
+		args.flags = 2U << below(&m->rng, 31);
 	ret = do_ioctl(m->n.cdev, VFIO_DEVICE_DETACH_IOMMUFD_PT, &args);
-	m->calls++;
-	expect_result(m, ret, works);
-	if (ret)
-		return;
-	m->succeeded++;
-	model_detach(m);
+	expect_result(m, ret, args.argsz >= 8 && !args.flags);
+	if (!ret)
+		model_detach(m);
 }
 
 static void bind_device(struct noiommu *n)
@@ -1314,27 +825,13 @@ static void call_reopen(struct model *m)
 	if (!one_in(&m->rng, 50)) {
 		expect_result(m, cdev_bind(m->n.cdev, m->n.iommufd, &devid),
 			      false);
-		m->calls++;
-		return;
+			return;
 	}
 	VFIO_ASSERT_EQ(close(m->n.cdev), 0);
 	model_detach(m);
 	bind_device(&m->n);
-	m->calls += 3;
 	if (find_ioas(m, m->n.devid) || find_hwpt(m, m->n.devid))
 		wrong(m, "the new ID", m->n.devid, 0);
-}
-
-static void call_info(struct model *m)
-{
-	struct vfio_device_info args = { .argsz = sizeof(args) };
-	int ret;
-
-	if (one_in(&m->rng, 2))
-		args.argsz = below(&m->rng, 32);
-	ret = do_ioctl(m->n.cdev, VFIO_DEVICE_GET_INFO, &args);
-	m->calls++;
-	expect_result(m, ret, args.argsz >= offsetof(typeof(args), cap_offset));
 }
 
 static const struct call {
@@ -1342,43 +839,32 @@ static const struct call {
 	void (*fn)(struct model *m);
 	unsigned int weight;
 } calls[] = {
-	{ "IOAS_ALLOC", call_ioas_alloc, 3 },
-	{ "DESTROY", call_destroy, 4 },
-	{ "MAP", call_map, 14 },
-	{ "MAP_FILE", call_map_file, 5 },
-	{ "COPY", call_copy, 6 },
+	{ "MAP, MAP_FILE or COPY", call_map, 24 },
 	{ "UNMAP", call_unmap, 14 },
 	{ "GET_PA", call_get_pa, 50 },
+	/* A thread's own IOAS has no more than these */
+	{ "IOAS_ALLOC", call_ioas_alloc, 3 },
+	{ "DESTROY", call_destroy, 4 },
 	{ "HWPT_ALLOC", call_hwpt_alloc, 3 },
-	{ "IOVA_RANGES", call_iova_ranges, 4 },
-	{ "OPTION", call_option, 5 },
 	{ "GET_HW_INFO or VIOMMU_ALLOC", call_refused, 5 },
-	{ "garbage", call_garbage, 20 },
 	{ "ATTACH", call_attach, 4 },
 	{ "DETACH", call_detach, 1 },
 	{ "BIND or close", call_reopen, 1 },
-	{ "GET_INFO", call_info, 4 },
 };
 
-static const struct call *some_call(struct rng *rng)
+#define NR_OWN_CALLS 3
+
+static void some_call(struct model *m, const struct call *call, unsigned int nr)
 {
 	unsigned int sum = 0, i;
 
-	for (i = 0; i != ARRAY_SIZE(calls); i++)
-		sum += calls[i].weight;
-	sum = below(rng, sum);
-	for (i = 0; sum >= calls[i].weight; i++)
-		sum -= calls[i].weight;
-	return &calls[i];
-}
-
-static time_t started;
-
-static bool is_enough(unsigned long done, unsigned long all)
-{
-	if (!max_seconds)
-		return done >= all;
-	return time(NULL) - started >= max_seconds;
+	for (i = 0; i != nr; i++)
+		sum += call[i].weight;
+	sum = below(&m->rng, sum);
+	for (; sum >= call->weight; call++)
+		sum -= call->weight;
+	m->what = call->name;
+	call->fn(m);
 }
 
 static void device_open(struct noiommu *n)
@@ -1394,17 +880,12 @@ static void device_open(struct noiommu *n)
 static void fuzz_model(void)
 {
 	static struct model m;
-	const struct call *call;
 
 	memset(&m, 0, sizeof(m));
-	rng_init(&m.rng, seed);
+	m.rng.state = first_state(seed);
 	device_open(&m.n);
-	started = time(NULL);
-	while (!is_enough(m.calls, max_calls)) {
-		call = some_call(&m.rng);
-		m.what = call->name;
-		call->fn(&m);
-	}
+	while (m.calls < max_calls)
+		some_call(&m, calls, ARRAY_SIZE(calls));
 	noiommu_close(&m.n);
 	ksft_print_msg("%lu calls of one thread, of which %lu succeeded\n",
 		       m.calls, m.succeeded);
@@ -1418,345 +899,167 @@ static struct noiommu shared;
 /* Whatever has been made by any of them. Unlike shared.ioas it can go away */
 static u32 shared_ids[NR_SHARED_IDS];
 
-struct worker {
-	pthread_t thread;
-	unsigned int nr;
-	struct rng rng;
-	unsigned long calls;
-	unsigned long succeeded;
-	const char *what;
-	/* In the IOAS that stays, in a range that nobody else uses */
-	u64 iova;
-	u64 length;
-	u64 offset;
-	bool mapped;
-};
-
-/* One of @errnos, which end with 0, or success */
-static void expect_one_of(struct worker *w, int ret, const int *errnos)
+/* Somebody else may have come first, or not: it works, or it is refused */
+static int either(struct model *m, int ret)
 {
-	w->calls++;
-	if (!ret) {
-		w->succeeded++;
-		return;
-	}
-	for (; *errnos; errnos++)
-		if (ret == -*errnos)
-			return;
-	VFIO_LOG_AND_EXIT("seed %llu, thread %u, %s: errno %d", seed, w->nr,
-			  w->what, -ret);
+	expect_result(m, ret, !ret);
+	return ret;
 }
 
-#define EXPECT(_w, _ret, ...)						\
-	expect_one_of(_w, _ret, (const int []) { __VA_ARGS__, 0 })
-
-static void expect_exactly(struct worker *w, u64 got, u64 expected)
+static u32 *shared_slot(struct model *m)
 {
-	w->calls++;
-	if (got != expected)
-		VFIO_LOG_AND_EXIT("seed %llu, thread %u, %s: got %#llx, expected %#llx",
-				  seed, w->nr, w->what, (long long)got,
-				  (long long)expected);
+	return &shared_ids[below(&m->rng, NR_SHARED_IDS)];
 }
 
-static u64 worker_offset(struct worker *w)
+static u32 shared_id(struct model *m)
 {
-	u64 start = one_in(&w->rng, 3) ? HUGE_START :
-		    one_in(&w->rng, 2) ? MEMFD_START : 0;
-
-	return (start + below(&w->rng, NR_PAGES - MAX_MAP_PAGES)) * page_size;
+	return __atomic_load_n(shared_slot(m), __ATOMIC_RELAXED) ?: NO_ID;
 }
 
-static u64 worker_length(struct worker *w)
+static u64 shared_iova(struct model *m)
 {
-	return (1 + below(&w->rng, MAX_MAP_PAGES)) * page_size;
+	return SZ_4G + below(&m->rng, NR_SLOTS) * page_size;
 }
 
-static void own_map(struct worker *w)
+/* Apart by what no single bit and no number of edge() makes of one another */
+static u64 thread_iova(unsigned int nr)
 {
-	u64 length = 1, pa;
-
-	w->iova = ((u64)w->nr + 1) << 40 | below(&w->rng, NR_SLOTS) * page_size;
-	w->length = worker_length(w);
-	w->offset = worker_offset(w);
-	w->what = "GET_PA of what is not mapped";
-	expect_exactly(w, get_pa(shared.iommufd, shared.ioas, w->iova, &length,
-				 &pa), -ENOENT);
-	w->what = "MAP";
-	expect_exactly(w, map(shared.iommufd, shared.ioas, arena + w->offset,
-			      w->length, w->iova), 0);
-	w->mapped = true;
+	return (nr + 1) * 5ULL << 40;
 }
 
-static void own_unmap(struct worker *w)
+static void race_alloc(struct model *m)
 {
-	w->what = "MAP over a mapping";
-	expect_exactly(w, map(shared.iommufd, shared.ioas, arena, page_size,
-			      w->iova + w->length - page_size), -EEXIST);
-	w->what = "UNMAP";
-	expect_exactly(w, unmap(shared.iommufd, shared.ioas, w->iova,
-				w->length), 0);
-	w->mapped = false;
-}
-
-static void own_get_pa(struct worker *w)
-{
-	u64 inside = below(&w->rng, w->length);
-	u64 length = w->length, pa = 0;
-
-	w->what = "GET_PA";
-	expect_exactly(w, get_pa(shared.iommufd, shared.ioas, w->iova + inside,
-				 &length, &pa), 0);
-	expect_exactly(w, pa, arena_pa(w->offset + inside));
-	expect_exactly(w, length, contiguous(w->offset + inside,
-					     w->length - inside));
-}
-
-static void own_get_extents(struct worker *w)
-{
-	struct get_pa_extent extents[MAX_MAP_PAGES];
-	u32 num = MAX_MAP_PAGES, i;
-	u64 length = w->length, done = 0;
-
-	w->what = "GET_PA of extents";
-	expect_exactly(w, get_each_extent(shared.iommufd, shared.ioas, w->iova,
-					  &length, extents, &num), 0);
-	expect_exactly(w, length, w->length);
-	for (i = 0; i != num; i++) {
-		expect_exactly(w, extents[i].phys, arena_pa(w->offset + done));
-		done += extents[i].length;
-	}
-	expect_exactly(w, done, w->length);
-}
-
-static void worker_own(struct worker *w)
-{
-	if (!w->mapped)
-		own_map(w);
-	else if (one_in(&w->rng, 4))
-		own_unmap(w);
-	else if (one_in(&w->rng, 2))
-		own_get_extents(w);
-	else
-		own_get_pa(w);
-}
-
-static u32 *shared_slot(struct worker *w)
-{
-	return &shared_ids[below(&w->rng, NR_SHARED_IDS)];
-}
-
-static u32 shared_id(struct worker *w)
-{
-	return __atomic_load_n(shared_slot(w), __ATOMIC_RELAXED) ?: NO_ID;
-}
-
-/* Somebody else may have made one meanwhile */
-static void worker_publish(struct worker *w, u32 id)
-{
-	u32 none = 0;
-
-	if (!__atomic_compare_exchange_n(shared_slot(w), &none, id, false,
-					 __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-		w->what = "DESTROY of what is not shared";
-		EXPECT(w, destroy(shared.iommufd, id), EBUSY, ENOENT);
-	}
-}
-
-static void worker_alloc(struct worker *w)
-{
-	u32 id;
-
-	if (one_in(&w->rng, 2)) {
-		w->what = "IOAS_ALLOC";
-		expect_exactly(w, ioas_alloc(shared.iommufd, &id), 0);
-	} else {
-		int ret;
-
-		w->what = "HWPT_ALLOC";
-		ret = hwpt_alloc(shared.iommufd, shared.devid, one_in(&w->rng, 3) ?
-				 shared.ioas : shared_id(w), 0, &id);
-		EXPECT(w, ret, EINVAL, EOPNOTSUPP);
-		if (ret)
-			return;
-	}
-	worker_publish(w, id);
-}
-
-static void worker_destroy(struct worker *w)
-{
-	u32 *slot = shared_slot(w);
-	u32 id = __atomic_load_n(slot, __ATOMIC_RELAXED);
+	u32 id, none = 0;
 	int ret;
 
-	w->what = "DESTROY";
-	ret = destroy(shared.iommufd, id ?: NO_ID);
-	EXPECT(w, ret, ENOENT, EBUSY);
-	if (ret != -EBUSY)
+	if (one_in(&m->rng, 2))
+		ret = ioas_alloc(shared.iommufd, &id);
+	else
+		ret = hwpt_alloc(shared.iommufd, shared.devid,
+				 one_in(&m->rng, 3) ? shared.ioas :
+				 shared_id(m), 0, &id);
+	if (!either(m, ret) &&
+	    !__atomic_compare_exchange_n(shared_slot(m), &none, id, false,
+					 __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		either(m, destroy(shared.iommufd, id));
+}
+
+static void race_destroy(struct model *m)
+{
+	u32 *slot = shared_slot(m);
+	u32 id = __atomic_load_n(slot, __ATOMIC_RELAXED);
+
+	if (either(m, destroy(shared.iommufd, id ?: NO_ID)) != -EBUSY)
 		__atomic_compare_exchange_n(slot, &id, 0, false,
 					    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-static u64 shared_iova(struct worker *w)
+/* A copy can also be of what another thread has to itself */
+static void race_map(struct model *m)
 {
-	return SZ_4G + below(&w->rng, NR_SLOTS) * page_size;
-}
+	u64 iova = thread_iova(below(&m->rng, nr_threads)) + SZ_4G * 5 +
+		   below(&m->rng, NR_SLOTS) * page_size;
+	u32 id = shared_id(m);
 
-static void worker_map(struct worker *w)
-{
-	w->what = "MAP of something shared";
-	EXPECT(w, map(shared.iommufd, shared_id(w), arena + worker_offset(w),
-		      worker_length(w), shared_iova(w)), ENOENT, EEXIST);
-}
-
-static void worker_unmap(struct worker *w)
-{
-	w->what = "UNMAP of something shared";
-	if (one_in(&w->rng, 20))
-		EXPECT(w, unmap(shared.iommufd, shared_id(w), 0, ~0ULL), ENOENT,
-		       EBUSY);
+	if (one_in(&m->rng, 2))
+		either(m, map(shared.iommufd, id, arena + some_offset(m),
+			      some_length(m), shared_iova(m)));
+	else if (one_in(&m->rng, 2))
+		either(m, copy(shared.iommufd, shared.ioas, iova, page_size, id,
+			       shared_iova(m)));
 	else
-		EXPECT(w, unmap(shared.iommufd, shared_id(w), shared_iova(w),
-				MAX_MAP_PAGES * page_size), ENOENT, EBUSY);
+		either(m, copy(shared.iommufd, shared_id(m), shared_iova(m),
+			       page_size, id, shared_iova(m)));
 }
 
-/* Also out of the range of another thread */
-static void worker_copy(struct worker *w)
+static void race_unmap(struct model *m)
 {
-	u64 iova = ((u64)below(&w->rng, nr_threads) + 1) << 40 |
-		   below(&w->rng, NR_SLOTS) * page_size;
+	bool all = one_in(&m->rng, 20);
 
-	w->what = "COPY";
-	if (one_in(&w->rng, 2))
-		EXPECT(w, copy(shared.iommufd, shared.ioas, iova, page_size,
-			       shared_id(w), shared_iova(w)), ENOENT, EEXIST);
-	else
-		EXPECT(w, copy(shared.iommufd, shared_id(w), shared_iova(w),
-			       page_size, shared_id(w), shared_iova(w)),
-		       ENOENT, EEXIST);
+	either(m, unmap(shared.iommufd, shared_id(m), all ? 0 : shared_iova(m),
+			all ? ~0ULL : MAX_MAP_PAGES * page_size));
 }
 
-static void worker_get_pa(struct worker *w)
+static void race_get_pa(struct model *m)
 {
-	u64 iova = shared_iova(w) + below(&w->rng, page_size);
+	u64 iova = shared_iova(m) + below(&m->rng, page_size);
 	u64 length = MAX_MAP_PAGES * page_size;
 	u64 pa;
-	int ret;
 
-	w->what = "GET_PA of something shared";
-	ret = get_pa(shared.iommufd, shared_id(w), iova, &length, &pa);
-	EXPECT(w, ret, ENOENT, EOPNOTSUPP);
-	if (ret)
+	if (either(m, get_pa(shared.iommufd, shared_id(m), iova, &length, &pa)))
 		return;
-	expect_exactly(w, pa % page_size, iova % page_size);
-	expect_exactly(w, is_arena_pa(pa), true);
-	expect_exactly(w, is_arena_pa(pa + length - 1), true);
+	expect(m, "the offset", pa % page_size, iova % page_size);
+	expect(m, "an address of the memory", is_arena_pa(pa) &&
+	       is_arena_pa(pa + length - 1), true);
 }
 
-static void worker_attach(struct worker *w)
+static void race_attach(struct model *m)
 {
-	if (one_in(&w->rng, 4)) {
-		w->what = "DETACH";
-		expect_exactly(w, cdev_detach(shared.cdev), 0);
-		return;
-	}
-	w->what = "ATTACH";
-	EXPECT(w, cdev_attach_to(shared.cdev, one_in(&w->rng, 4) ? shared.ioas :
-				 shared_id(w)), ENOENT, EINVAL);
-}
-
-static void worker_garbage(struct worker *w)
-{
-	char args[128];
-	u32 size = below(&w->rng, sizeof(args));
-	int ret;
-
-	garbage(&w->rng, args, sizeof(args));
-	memcpy(args, &size, sizeof(size));
-	ret = do_ioctl(shared.iommufd, _IO(IOMMUFD_TYPE, IOMMUFD_CMD_BASE +
-					   below(&w->rng, 32)), args);
-	w->what = "garbage";
-	if (is_refusal(ret))
-		w->calls++;
+	if (one_in(&m->rng, 4))
+		expect_result(m, cdev_detach(shared.cdev), true);
 	else
-		expect_exactly(w, ret, -EINVAL);
+		either(m, cdev_attach_to(shared.cdev, one_in(&m->rng, 4) ?
+					 shared.ioas : shared_id(m)));
 }
 
-static void *worker_run(void *arg)
+/* What the model knows of: the others must not change the answers */
+static void race_own(struct model *m)
 {
-	struct worker *w = arg;
+	some_call(m, calls, NR_OWN_CALLS);
+}
 
-	while (!is_enough(w->calls, max_calls / nr_threads)) {
-		switch (below(&w->rng, 16)) {
-		case 0:
-			worker_alloc(w);
-			break;
-		case 1:
-			worker_destroy(w);
-			break;
-		case 2:
-			worker_map(w);
-			break;
-		case 3:
-			worker_unmap(w);
-			break;
-		case 4:
-			worker_copy(w);
-			break;
-		case 5:
-			worker_attach(w);
-			break;
-		case 6:
-		case 7:
-			worker_garbage(w);
-			break;
-		case 8 ... 10:
-			worker_get_pa(w);
-			break;
-		default:
-			worker_own(w);
-			break;
-		}
-	}
+static const struct call races[] = {
+	{ "own", race_own, 7 },
+	{ "racing HWPT_ALLOC or IOAS_ALLOC", race_alloc, 1 },
+	{ "racing DESTROY", race_destroy, 1 },
+	{ "racing MAP or COPY", race_map, 2 },
+	{ "racing UNMAP", race_unmap, 1 },
+	{ "racing GET_PA", race_get_pa, 3 },
+	{ "racing ATTACH or DETACH", race_attach, 1 },
+};
+
+static void *thread_run(void *arg)
+{
+	struct model *m = arg;
+
+	buffer_init();
+	while (m->calls < max_calls / nr_threads)
+		some_call(m, races, ARRAY_SIZE(races));
 	return NULL;
 }
 
 static void fuzz_threads(void)
 {
-	static struct worker workers[MAX_THREADS];
+	static struct model models[MAX_THREADS];
 	unsigned long all = 0, succeeded = 0;
-	unsigned int i;
+	struct model *m;
 	u32 hwpt;
 
-	memset(workers, 0, sizeof(workers));
+	memset(models, 0, sizeof(models));
 	memset(shared_ids, 0, sizeof(shared_ids));
 	device_open(&shared);
 	VFIO_ASSERT_EQ(ioas_alloc(shared.iommufd, &shared.ioas), 0);
 	/* So that the addresses in this one are there whatever is attached */
 	VFIO_ASSERT_EQ(hwpt_alloc(shared.iommufd, shared.devid, shared.ioas, 0,
 				  &hwpt), 0);
-	started = time(NULL);
-	for (i = 0; i != nr_threads; i++) {
-		workers[i].nr = i;
-		rng_init(&workers[i].rng, seed + i + 1);
-		VFIO_ASSERT_EQ(pthread_create(&workers[i].thread, NULL,
-					      worker_run, &workers[i]), 0);
+	for (m = models; m != models + nr_threads; m++) {
+		m->nr = m - models;
+		m->n = shared;
+		m->iova = thread_iova(m->nr);
+		m->ioas[0].id = shared.ioas;
+		m->hwpts[0] = (struct model_hwpt){ hwpt, &m->ioas[0] };
+		m->rng.state = first_state(seed + m->nr + 1);
+		VFIO_ASSERT_EQ(pthread_create(&m->thread, NULL, thread_run, m),
+			       0);
 	}
-	for (i = 0; i != nr_threads; i++) {
-		VFIO_ASSERT_EQ(pthread_join(workers[i].thread, NULL), 0);
-		all += workers[i].calls;
-		succeeded += workers[i].succeeded;
+	for (m = models; m != models + nr_threads; m++) {
+		VFIO_ASSERT_EQ(pthread_join(m->thread, NULL), 0);
+		all += m->calls;
+		succeeded += m->succeeded;
 	}
 	noiommu_close(&shared);
 	ksft_print_msg("%lu calls of %u threads, of which %lu succeeded\n",
 		       all, nr_threads, succeeded);
-}
-
-static void usage(const char *name)
-{
-	printf("Usage: %s [-s SEED] [-n CALLS] [-t SECONDS] [-j THREADS] BDF\n",
-	       name);
-	exit(KSFT_FAIL);
 }
 
 static void parse_options(int argc, char *argv[])
@@ -1765,27 +1068,20 @@ static void parse_options(int argc, char *argv[])
 	int c;
 
 	seed = text ? strtoull(text, NULL, 0) : 1;
-	while ((c = getopt(argc, argv, "s:n:t:j:")) != -1) {
-		switch (c) {
-		case 's':
+	while ((c = getopt(argc, argv, "s:n:j:")) != -1) {
+		if (c == 's')
 			seed = strtoull(optarg, NULL, 0);
-			break;
-		case 'n':
+		else if (c == 'n')
 			max_calls = strtoul(optarg, NULL, 0);
-			break;
-		case 't':
-			max_seconds = strtoul(optarg, NULL, 0);
-			break;
-		case 'j':
+		else if (c == 'j')
 			nr_threads = strtoul(optarg, NULL, 0);
-			break;
-		default:
-			usage(argv[0]);
-		}
+		else
+			nr_threads = 0;
 	}
 	if (optind != argc || !max_calls || !nr_threads ||
 	    nr_threads > MAX_THREADS)
-		usage(argv[0]);
+		ksft_exit_fail_msg("Usage: %s [-s SEED] [-n CALLS] [-j THREADS] BDF\n",
+				   argv[0]);
 }
 
 int main(int argc, char *argv[])
