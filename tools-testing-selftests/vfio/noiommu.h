@@ -193,59 +193,60 @@ static inline int get_pa(int iommufd, u32 ioas, u64 iova, u64 *length, u64 *pa)
 	return ret;
 }
 
-/*
- * The array form of IOMMU_IOAS_NOIOMMU_GET_PA, which neither the kernel nor its
- * headers need to have: it fails with -E2BIG then.
- */
-#define GET_PA_EXTENTS 1
-
-struct get_pa_extent {
-	__aligned_u64 phys;
-	__aligned_u64 length;
-};
-
-struct get_pa_args {
-	__u32 size;
-	__u32 flags;
-	__u32 ioas_id;
-	__u32 __reserved;
-	__aligned_u64 iova;
-	__aligned_u64 length;
-	__aligned_u64 out_phys;
-	__aligned_u64 extents_uptr;
-	__u32 num_extents;
-	__u32 __reserved2;
-};
+static inline int get_pa_array(int iommufd,
+			       struct iommu_ioas_noiommu_get_pa_array *args)
+{
+	args->size = sizeof(*args);
+	return do_ioctl(iommufd, IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY, args);
+}
 
 static inline int get_extents(int iommufd, u32 ioas, u64 iova, u64 *length,
-			      struct get_pa_extent *extents, u32 *num_extents)
+			      struct iommu_noiommu_extent *extents,
+			      u32 *num_extents)
 {
-	struct get_pa_args args = {
-		.size = sizeof(args),
-		.flags = GET_PA_EXTENTS,
+	struct iommu_ioas_noiommu_get_pa_array args = {
 		.ioas_id = ioas,
+		.data_type = IOMMU_NOIOMMU_PA_EXTENT,
 		.iova = iova,
 		.length = *length,
-		.extents_uptr = (uintptr_t)extents,
-		.num_extents = *num_extents,
+		.data_uptr = (uintptr_t)extents,
+		.entry_len = sizeof(*extents),
+		.entry_num = *num_extents,
 	};
-	int ret = do_ioctl(iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &args);
+	int ret = get_pa_array(iommufd, &args);
 
 	*length = args.length;
-	*num_extents = args.num_extents;
+	*num_extents = args.entry_num;
 	return ret;
 }
 
-static inline bool has_extents(int iommufd)
+static inline int get_pages(int iommufd, u32 ioas, u64 iova, u64 *length,
+			    u64 *pages, u32 *num_pages, u32 size)
 {
-	struct get_pa_extent extent;
-	u64 length = 1;
-	u32 num = 1;
+	struct iommu_ioas_noiommu_get_pa_array args = {
+		.ioas_id = ioas,
+		.data_type = IOMMU_NOIOMMU_PA_PAGE,
+		.iova = iova,
+		.length = *length,
+		.data_uptr = (uintptr_t)pages,
+		.entry_len = sizeof(*pages),
+		.entry_num = *num_pages,
+		.page_size = size,
+	};
+	int ret = get_pa_array(iommufd, &args);
 
-	return get_extents(iommufd, 0, 0, &length, &extent, &num) != -E2BIG;
+	*length = args.length;
+	*num_pages = args.entry_num;
+	return ret;
 }
 
-/* The same for any kernel, and memory that is mapped at once */
+/* Physically contiguous piece of a mapping */
+struct get_pa_extent {
+	u64 phys;
+	u64 length;
+};
+
+/* All of a mapping, or as much as there is room for */
 static inline int get_each_extent(int iommufd, u32 ioas, u64 iova, u64 *length,
 				  struct get_pa_extent *extents,
 				  u32 *num_extents)
@@ -253,10 +254,6 @@ static inline int get_each_extent(int iommufd, u32 ioas, u64 iova, u64 *length,
 	u32 room = *num_extents;
 	u64 pa, run, done = 0;
 	int ret;
-
-	ret = get_extents(iommufd, ioas, iova, length, extents, num_extents);
-	if (ret != -E2BIG)
-		return ret;
 
 	for (*num_extents = 0; done != *length && *num_extents != room;
 	     done += run) {

@@ -49,6 +49,8 @@ struct pass {
 	u64 pa;
 	int dmabuf;
 	struct get_pa_extent extents[TEST_PAGES];
+	struct iommu_noiommu_extent array[TEST_PAGES];
+	u64 pages[TEST_PAGES];
 };
 
 static void pass_init(struct pass *p)
@@ -268,7 +270,16 @@ static int run_get_extents(struct pass *p)
 	u64 length = test_size;
 
 	return get_extents(p->n.iommufd, p->n.ioas, TEST_IOVA, &length,
-			   p->extents, &num);
+			   p->array, &num);
+}
+
+static int run_get_pages(struct pass *p)
+{
+	u32 num = TEST_PAGES;
+	u64 length = test_size;
+
+	return get_pages(p->n.iommufd, p->n.ioas, TEST_IOVA, &length, p->pages,
+			 &num, SZ_4K);
 }
 
 static int run_close(struct pass *p)
@@ -371,7 +382,12 @@ static void check_pa(struct pass *p)
 
 static void check_first_extent(struct pass *p)
 {
-	VFIO_ASSERT_EQ(p->extents[0].phys, pagemap_pa(va));
+	VFIO_ASSERT_EQ(p->array[0].phys, pagemap_pa(va));
+}
+
+static void check_first_page(struct pass *p)
+{
+	VFIO_ASSERT_EQ(p->pages[0], pagemap_pa(va));
 }
 
 static void check_nothing(struct pass *p)
@@ -645,6 +661,12 @@ FIXTURE_VARIANT_ADD(fail_nth, get_extents) {
 	.op.prepare = prepare_attached_mapped,
 	.op.run = run_get_extents,
 	.op.check = check_first_extent,
+};
+
+FIXTURE_VARIANT_ADD(fail_nth, get_pages) {
+	.op.prepare = prepare_attached_mapped,
+	.op.run = run_get_pages,
+	.op.check = check_first_page,
 };
 
 FIXTURE_VARIANT_ADD(fail_nth, close) {

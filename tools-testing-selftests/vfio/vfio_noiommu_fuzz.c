@@ -43,9 +43,10 @@
 #define MEMFD_START (NR_PAGES + 1)
 #define HUGE_START 1024
 #define ARENA_PAGES (HUGE_START + NR_HUGE_PAGES + 1)
-/* Most pages of one mapping, and elements of one array of extents */
+/* Most pages of one mapping, and entries of one array */
 #define MAX_MAP_PAGES 16
-#define MAX_EXTENTS 40
+#define MAX_ENTRIES 40
+#define MAX_ENTRY_LEN 256
 /* How far mappings are spread out */
 #define NR_SLOTS 64
 
@@ -922,9 +923,55 @@ static u64 contiguous(u64 offset, u64 most)
 	return min(length, most);
 }
 
+static bool can_get_pa(struct model *m,
+		       const struct iommu_ioas_noiommu_get_pa *args)
+{
+	struct model_ioas *ioas = find_ioas(m, args->ioas_id);
+
+	return !args->flags && !args->__reserved && args->length && ioas &&
+	       area_at(ioas, args->iova) && nr_domains(m, ioas);
+}
+
+static void check_pa(struct model *m,
+		     const struct iommu_ioas_noiommu_get_pa *args,
+		     const struct iommu_ioas_noiommu_get_pa *out)
+{
+	struct area *area = area_at(find_ioas(m, args->ioas_id), args->iova);
+	u64 inside = args->iova - area->iova;
+	u64 most = min((u64)args->length, area->length - inside);
+
+	expect(m, "the address", out->out_phys, arena_pa(area->offset + inside));
+	expect(m, "the length", out->length,
+	       contiguous(area->offset + inside, most));
+	if (one_in(&m->rng, 16))
+		check_pagemap(m, area->offset + inside);
+}
+
+static void call_get_pa(struct model *m)
+{
+	struct iommu_ioas_noiommu_get_pa args = {}, out;
+	int ret;
+
+	args.ioas_id = some_ioas_id(m);
+	args.iova = some_mapped_iova(m, args.ioas_id);
+	args.length = one_in(&m->rng, 4) ? some_length(m) :
+					   1 + below(&m->rng, 3 * SZ_64K);
+	spoil(m, &args.iova);
+	spoil(m, &args.length);
+	spoil32(m, &args.flags);
+	spoil32(m, &args.__reserved);
+
+	if (!iommufd_call(m, IOMMU_IOAS_NOIOMMU_GET_PA, &args, &out,
+			  sizeof(args), &args.out_phys + 1, &ret))
+		return;
+	expect_result(m, ret, can_get_pa(m, &args));
+	if (!ret)
+		check_pa(m, &args, &out);
+}
+
 /* The extents that the model has from @iova on */
 static u32 model_extents(struct model_ioas *ioas, u64 iova, u64 length,
-			 struct get_pa_extent *extents, u32 room,
+			 struct iommu_noiommu_extent *extents, u32 room,
 			 u64 *covered)
 {
 	struct area *area = area_at(ioas, iova);
@@ -954,98 +1001,133 @@ static u32 model_extents(struct model_ioas *ioas, u64 iova, u64 length,
 	return nr;
 }
 
-/* The kernel has the array form of GET_PA */
-static bool fills_arrays;
+/* The address of @iova if all that follows in the range or page is contiguous */
+static bool model_page(struct model_ioas *ioas, u64 iova, u64 length, u64 size,
+		       u64 *pa, u64 *covered)
+{
+	struct iommu_noiommu_extent extent;
 
-static bool can_get_pa(struct model *m, const struct get_pa_args *args)
+	length = min(length, size - iova % size);
+	if (!model_extents(ioas, iova, length, &extent, 1, covered))
+		return false;
+	*pa = extent.phys;
+	return *covered == length && !((*pa ^ iova) % size);
+}
+
+static u32 model_pages(struct model_ioas *ioas, u64 iova, u64 length, u64 *pages,
+		       u32 room, u64 size, u64 *covered)
+{
+	u64 run;
+	u32 nr;
+
+	*covered = 0;
+	for (nr = 0; nr != room && *covered != length; nr++) {
+		if (nr && !(iova + *covered))
+			break;
+		if (!model_page(ioas, iova + *covered, length - *covered, size,
+				&pages[nr], &run))
+			break;
+		*covered += run;
+	}
+	return nr;
+}
+
+static bool
+can_get_pa_array(struct model *m,
+		 const struct iommu_ioas_noiommu_get_pa_array *args)
 {
 	struct model_ioas *ioas = find_ioas(m, args->ioas_id);
-	bool many = args->flags & GET_PA_EXTENTS;
+	u32 size = args->page_size;
+	u64 pa, covered;
 
-	if (args->flags & ~(fills_arrays ? GET_PA_EXTENTS : 0) ||
-	    args->__reserved || args->__reserved2)
+	if (args->flags || args->__reserved || !args->length ||
+	    !args->entry_num || !args->data_uptr || !ioas ||
+	    !area_at(ioas, args->iova) || !nr_domains(m, ioas))
 		return false;
-	if (many != !!args->num_extents || many != !!args->extents_uptr)
-		return false;
-	/* The last IOVA of all is refused, mapped or not */
-	return args->length && args->iova != ~0ULL && ioas &&
-	       area_at(ioas, args->iova) && nr_domains(m, ioas);
+	if (args->data_type == IOMMU_NOIOMMU_PA_EXTENT)
+		return !size && !(args->entry_len % 8) &&
+		       args->entry_len >= 16 && args->entry_len <= MAX_ENTRY_LEN;
+	return args->data_type == IOMMU_NOIOMMU_PA_PAGE &&
+	       args->entry_len == 8 && size >= SZ_4K && !(size & (size - 1)) &&
+	       model_page(ioas, args->iova, args->length, size, &pa, &covered);
 }
 
-static void check_pa(struct model *m,
-		     const struct get_pa_args *args,
-		     const struct get_pa_args *out)
+static void check_array(struct model *m,
+			const struct iommu_ioas_noiommu_get_pa_array *args,
+			const struct iommu_ioas_noiommu_get_pa_array *out,
+			const void *got)
 {
-	struct area *area = area_at(find_ioas(m, args->ioas_id), args->iova);
-	u64 inside = args->iova - area->iova;
-	u64 most = min((u64)args->length, area->length - inside);
-
-	expect(m, "the address", out->out_phys, arena_pa(area->offset + inside));
-	expect(m, "the length", out->length,
-	       contiguous(area->offset + inside, most));
-	if (one_in(&m->rng, 16))
-		check_pagemap(m, area->offset + inside);
-}
-
-static void check_extents(struct model *m,
-			  const struct get_pa_args *args,
-			  const struct get_pa_args *out,
-			  const struct get_pa_extent *got)
-{
-	struct get_pa_extent right[MAX_EXTENTS];
+	struct model_ioas *ioas = find_ioas(m, args->ioas_id);
+	struct iommu_noiommu_extent extents[MAX_ENTRIES];
+	u64 pages[MAX_ENTRIES];
+	bool is_list = args->data_type == IOMMU_NOIOMMU_PA_PAGE;
 	u64 covered;
-	u32 num, i;
+	u32 num, i, j;
 
-	num = model_extents(find_ioas(m, args->ioas_id), args->iova,
-			    args->length, right, args->num_extents, &covered);
-	expect(m, "the number of extents", out->num_extents, num);
+	if (is_list)
+		num = model_pages(ioas, args->iova, args->length, pages,
+				  args->entry_num, args->page_size, &covered);
+	else
+		num = model_extents(ioas, args->iova, args->length, extents,
+				    args->entry_num, &covered);
+	expect(m, "the number of entries", out->entry_num, num);
 	expect(m, "the length", out->length, covered);
 	for (i = 0; i != num; i++) {
-		expect(m, "the address of an extent", got[i].phys,
-		       right[i].phys);
-		expect(m, "the length of an extent", got[i].length,
-		       right[i].length);
+		const u64 *entry = got + i * args->entry_len;
+
+		expect(m, "the address of an entry", entry[0],
+		       is_list ? pages[i] : extents[i].phys);
+		if (is_list)
+			continue;
+		expect(m, "the length of an extent", entry[1],
+		       extents[i].length);
+		for (j = 2; j != args->entry_len / sizeof(*entry); j++)
+			expect(m, "what is not known", entry[j], 0);
 	}
 }
 
-static void call_get_pa(struct model *m)
+static void call_get_pa_array(struct model *m)
 {
-	static struct get_pa_extent got[MAX_EXTENTS];
-	struct get_pa_args args = {}, out;
-	u32 size = fills_arrays ? sizeof(args) :
-				  offsetof(struct get_pa_args, extents_uptr);
+	static u64 got[MAX_ENTRIES * MAX_ENTRY_LEN / sizeof(u64)];
+	struct iommu_ioas_noiommu_get_pa_array args = {}, out;
 	int ret;
 
+	memset(got, 0xff, sizeof(got));
 	args.ioas_id = some_ioas_id(m);
 	args.iova = some_mapped_iova(m, args.ioas_id);
 	args.length = one_in(&m->rng, 4) ? some_length(m) :
 					   1 + below(&m->rng, 3 * SZ_64K);
-	if (fills_arrays && one_in(&m->rng, 2)) {
-		args.flags = GET_PA_EXTENTS;
-		args.extents_uptr = (uintptr_t)got;
-		args.num_extents = 1 + below(&m->rng, MAX_EXTENTS);
+	args.data_uptr = (uintptr_t)got;
+	args.entry_num = 1 + below(&m->rng, MAX_ENTRIES);
+	if (one_in(&m->rng, 2)) {
+		args.data_type = IOMMU_NOIOMMU_PA_PAGE;
+		args.entry_len = sizeof(u64);
+		args.page_size = SZ_4K;
+		if (one_in(&m->rng, 4))
+			args.page_size <<= below(&m->rng, 12);
+	} else {
+		args.entry_len = sizeof(struct iommu_noiommu_extent);
+		if (one_in(&m->rng, 4))
+			args.entry_len += 8 * below(&m->rng, 31);
 	}
 	spoil(m, &args.iova);
 	spoil(m, &args.length);
 	spoil32(m, &args.flags);
 	spoil32(m, &args.__reserved);
-	if (fills_arrays)
-		spoil32(m, &args.__reserved2);
+	spoil32(m, &args.data_type);
+	spoil32(m, &args.page_size);
+	spoil32(m, &args.entry_len);
 	if (one_in(&m->rng, 50))
-		args.num_extents = 0;
+		args.entry_num = 0;
 	if (one_in(&m->rng, 50))
-		args.extents_uptr = 0;
+		args.data_uptr = 0;
 
-	if (!iommufd_call(m, IOMMU_IOAS_NOIOMMU_GET_PA, &args, &out, size,
-			  &args.out_phys + 1, &ret))
+	if (!iommufd_call(m, IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY, &args, &out,
+			  sizeof(args), &args + 1, &ret))
 		return;
-	expect_result(m, ret, can_get_pa(m, &args));
-	if (ret)
-		return;
-	if (args.flags & GET_PA_EXTENTS)
-		check_extents(m, &args, &out, got);
-	else
-		check_pa(m, &args, &out);
+	expect_result(m, ret, can_get_pa_array(m, &args));
+	if (!ret)
+		check_array(m, &args, &out, got);
 }
 
 static bool can_alloc_hwpt(struct model *m, const struct iommu_hwpt_alloc *args)
@@ -1348,7 +1430,8 @@ static const struct call {
 	{ "MAP_FILE", call_map_file, 5 },
 	{ "COPY", call_copy, 6 },
 	{ "UNMAP", call_unmap, 14 },
-	{ "GET_PA", call_get_pa, 50 },
+	{ "GET_PA", call_get_pa, 25 },
+	{ "GET_PA_ARRAY", call_get_pa_array, 25 },
 	{ "HWPT_ALLOC", call_hwpt_alloc, 3 },
 	{ "IOVA_RANGES", call_iova_ranges, 4 },
 	{ "OPTION", call_option, 5 },
@@ -1385,7 +1468,6 @@ static void device_open(struct noiommu *n)
 {
 	n->iommufd = open("/dev/iommu", O_RDWR);
 	VFIO_ASSERT_GE(n->iommufd, 0);
-	fills_arrays = has_extents(n->iommufd);
 	bind_device(n);
 	arena_pin(n);
 }
@@ -1514,19 +1596,35 @@ static void own_get_pa(struct worker *w)
 
 static void own_get_extents(struct worker *w)
 {
-	struct get_pa_extent extents[MAX_MAP_PAGES];
+	struct iommu_noiommu_extent extents[MAX_MAP_PAGES];
 	u32 num = MAX_MAP_PAGES, i;
 	u64 length = w->length, done = 0;
 
-	w->what = "GET_PA of extents";
-	expect_exactly(w, get_each_extent(shared.iommufd, shared.ioas, w->iova,
-					  &length, extents, &num), 0);
+	w->what = "GET_PA_ARRAY of extents";
+	expect_exactly(w, get_extents(shared.iommufd, shared.ioas, w->iova,
+				      &length, extents, &num), 0);
 	expect_exactly(w, length, w->length);
 	for (i = 0; i != num; i++) {
 		expect_exactly(w, extents[i].phys, arena_pa(w->offset + done));
 		done += extents[i].length;
 	}
 	expect_exactly(w, done, w->length);
+}
+
+static void own_get_pages(struct worker *w)
+{
+	u64 pages[MAX_MAP_PAGES];
+	u32 num = MAX_MAP_PAGES, i;
+	u64 length = w->length;
+
+	w->what = "GET_PA_ARRAY of pages";
+	expect_exactly(w, get_pages(shared.iommufd, shared.ioas, w->iova,
+				    &length, pages, &num, page_size), 0);
+	expect_exactly(w, length, w->length);
+	expect_exactly(w, num, w->length / page_size);
+	for (i = 0; i != num; i++)
+		expect_exactly(w, pages[i],
+			       arena_pa(w->offset + i * page_size));
 }
 
 static void worker_own(struct worker *w)
@@ -1536,9 +1634,11 @@ static void worker_own(struct worker *w)
 	else if (one_in(&w->rng, 4))
 		own_unmap(w);
 	else if (one_in(&w->rng, 2))
+		own_get_pa(w);
+	else if (one_in(&w->rng, 2))
 		own_get_extents(w);
 	else
-		own_get_pa(w);
+		own_get_pages(w);
 }
 
 static u32 *shared_slot(struct worker *w)
