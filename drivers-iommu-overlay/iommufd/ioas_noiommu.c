@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The ioctl of an IOAS that only a noiommu device has a use for: the physical
- * address of an IOVA, or the physical extents of a range of it.
+ * The ioctls of an IOAS that only a noiommu device has a use for: the physical
+ * address of an IOVA, and those of a range of it.
  *
  * The answer is read from the iommu_domain of a noiommu HWPT, which holds every
  * fully mapped area of the io_pagetable. io_pagetable::iova_rwsem keeps both: an
@@ -12,6 +12,7 @@
  * memory, where a fault can take any time.
  */
 #include <linux/capability.h>
+#include <linux/log2.h>
 #include <linux/overflow.h>
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
@@ -37,6 +38,12 @@
  * one more they are 8 KiB.
  */
 #define NOIOMMU_MAX_EXTENTS 511
+
+/* How many pages of a page list to write before looking for a signal */
+#define NOIOMMU_MAX_PAGES 512
+
+/* The most that an entry of user space's array can grow to */
+#define NOIOMMU_MAX_ENTRY_LEN 256
 
 /* Physically contiguous extents, as far as they have been looked at */
 struct noiommu_scan {
@@ -258,92 +265,178 @@ static int iopt_noiommu_get_pa(struct io_pagetable *iopt, unsigned long iova,
 	return 0;
 }
 
-/* Return how many of them could be written, and how many bytes these cover */
-static unsigned int
-noiommu_put_extents(struct iommu_noiommu_extent __user *uptr,
-		    const struct phys_vec *extents, unsigned int num_extents,
-		    u64 *covered)
+/* An array of user space, as far as it has been filled */
+struct noiommu_array {
+	/* The next entry, and how many there is room for from there on */
+	void __user *uptr;
+	u32 left;
+	u32 entry_len;
+	/* Of a page list, 0 for extents */
+	u32 page_size;
+	/* The next IOVA that an entry is for, and the last one */
+	unsigned long iova;
+	unsigned long last_iova;
+};
+
+static bool noiommu_array_done(struct noiommu_array *array)
 {
-	unsigned int i = 0;
-	u64 bytes = 0;
+	/* At the very end of the IOVA space iova wraps around */
+	return !array->left || array->iova - 1 == array->last_iova;
+}
 
-	if (!user_write_access_begin(uptr, num_extents * sizeof(*uptr)))
-		return 0;
-	for (; i != num_extents; i++) {
-		u64 len = extents[i].len;
+/* What user space knows of an entry and the kernel does not is zeroed */
+static int noiommu_put_extents(struct noiommu_array *array,
+			       const struct phys_vec *extents,
+			       unsigned int num_extents)
+{
+	const struct phys_vec *end = extents + num_extents;
+	const u32 entry_len = array->entry_len;
+	unsigned long iova = array->iova;
+	void __user *uptr = array->uptr;
+	const void __user *start = uptr;
+	int rc = -EFAULT;
+	u32 i;
 
-		unsafe_put_user((u64)extents[i].paddr, &uptr[i].phys, out_end);
-		unsafe_put_user(len, &uptr[i].length, out_end);
-		bytes += len;
+	if (!user_write_access_begin(uptr, (size_t)num_extents * entry_len))
+		return -EFAULT;
+	for (; extents != end; extents++) {
+		struct iommu_noiommu_extent __user *entry = uptr;
+
+		unsafe_put_user((u64)extents->paddr, &entry->phys, out_end);
+		unsafe_put_user((u64)extents->len, &entry->length, out_end);
+		for (i = sizeof(*entry); i != entry_len; i += sizeof(u64))
+			unsafe_put_user(0ULL, (u64 __user *)(uptr + i), out_end);
+		uptr += entry_len;
+		iova += extents->len;
 	}
+	rc = 0;
 out_end:
 	user_write_access_end();
-	*covered += bytes;
-	return i;
+	array->left -= (uptr - start) / entry_len;
+	array->uptr = uptr;
+	array->iova = iova;
+	return rc;
+}
+
+/* Cuts off of the extents what was written */
+static int noiommu_put_pages(struct noiommu_array *array,
+			     struct phys_vec *extents, unsigned int num_extents)
+{
+	const unsigned long offset_mask = array->page_size - 1;
+	struct phys_vec *end = extents + num_extents;
+	int rc;
+
+	do {
+		unsigned int room = min(array->left, NOIOMMU_MAX_PAGES);
+		u64 __user *uptr = array->uptr;
+		u64 __user *uend = uptr + room;
+		unsigned long iova = array->iova;
+
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (!user_write_access_begin(uptr, room * sizeof(*uptr)))
+			return -EFAULT;
+		rc = 0;
+		while (extents != end && uptr != uend) {
+			size_t len = offset_mask + 1 - (iova & offset_mask);
+
+			if ((iova ^ extents->paddr) & offset_mask) {
+				rc = -ERANGE;
+				break;
+			}
+			if (extents->len < len) {
+				len = extents->len;
+				if (iova + len - 1 != array->last_iova) {
+					rc = -ERANGE;
+					break;
+				}
+			}
+			rc = -EFAULT;
+			unsafe_put_user((u64)extents->paddr, uptr, out_end);
+			rc = 0;
+			uptr++;
+			iova += len;
+			extents->paddr += len;
+			extents->len -= len;
+			if (!extents->len)
+				extents++;
+		}
+out_end:
+		user_write_access_end();
+		array->left -= uptr - (u64 __user *)array->uptr;
+		array->uptr = uptr;
+		array->iova = iova;
+		cond_resched();
+	} while (!rc && extents != end && array->left);
+	return rc;
+}
+
+/* Where the last page ends that there is room for, if the range goes that far */
+static unsigned long noiommu_array_last_iova(struct noiommu_array *array)
+{
+	unsigned long first_last = array->iova | (array->page_size - 1UL);
+	unsigned long bytes, last_iova;
+
+	if (!array->page_size ||
+	    check_mul_overflow(array->left - 1UL, (unsigned long)array->page_size,
+			       &bytes) ||
+	    check_add_overflow(first_last, bytes, &last_iova))
+		return array->last_iova;
+	return min(last_iova, array->last_iova);
 }
 
 /**
- * iopt_noiommu_get_extents() - Physical extents of a range of IOVA
+ * iopt_noiommu_get_pa_array() - Physical addresses of a range of IOVA
  * @iopt: io_pagetable to look the range up in
- * @iova: First IOVA to look up
- * @length: Input the number of bytes to look at, at most and not 0. Output how
- *          many of them the extents cover.
- * @uptr: User memory for the extents
- * @num_extents: Input the room at @uptr, not 0. Output the number of extents.
+ * @array: The range, and where its physical addresses go. Output what is left.
  *
  * The extents are merged across areas that follow each other without a gap. They
- * end at the first IOVA that is not mapped, or where @uptr cannot be written.
+ * end at the first IOVA that is not mapped, or where @array cannot be written,
+ * and a page list where a page is not contiguous.
  *
  * Context: Process context, sleeps. Takes the iopt's iova_rwsem for read, and the
  * iopt_pages::mutex of dma-bufs. None of them is held while user memory is
  * written.
  *
- * Return: 0, or as iopt_noiommu_get_pa() for @iova, -EFAULT if not even the first
- * extent can be written, -ENOMEM.
+ * Return: 0 if there is an entry. Without one as iopt_noiommu_get_pa() for the
+ * first IOVA, -EFAULT if the entry cannot be written, -ERANGE if the page is not
+ * contiguous. -ENOMEM, and -EINTR if the task was killed, in any case.
  */
-static int iopt_noiommu_get_extents(struct io_pagetable *iopt,
-				    unsigned long iova, u64 *length,
-				    struct iommu_noiommu_extent __user *uptr,
-				    u32 *num_extents)
+static int iopt_noiommu_get_pa_array(struct io_pagetable *iopt,
+				     struct noiommu_array *array)
 {
-	unsigned int max_extents =
-		min_t(u32, *num_extents, NOIOMMU_MAX_EXTENTS);
-	struct noiommu_scan scan = {
-		.last_iova = noiommu_last_iova(iova, *length),
-		.many_areas = true,
-	};
-	u64 covered = 0;
-	u32 done = 0;
+	unsigned int max_extents = min(array->left, NOIOMMU_MAX_EXTENTS);
+	const void __user *start = array->uptr;
+	struct noiommu_scan scan = { .many_areas = true };
 	int rc;
 
-	scan.extents = kmalloc_array(max_extents + 1, sizeof(*scan.extents),
-				     GFP_KERNEL);
+	scan.extents = kmalloc_objs(*scan.extents, max_extents + 1);
 	if (!scan.extents)
 		return -ENOMEM;
 
 	do {
-		unsigned int num;
+		int put_rc;
 
-		scan.iova = iova + covered;
-		scan.max_extents = min(max_extents, *num_extents - done);
+		scan.iova = array->iova;
+		scan.last_iova = noiommu_array_last_iova(array);
+		scan.max_extents = min(max_extents, array->left);
 		rc = noiommu_scan(&scan, iopt);
-		if (rc == -EINTR)
-			goto out_free;
+		if (rc == -EINTR || !scan.num_extents)
+			break;
 
-		num = noiommu_put_extents(uptr + done, scan.extents,
-					  scan.num_extents, &covered);
-		done += num;
-		if (num != scan.num_extents)
-			rc = -EFAULT;
-	} while (!rc && scan.is_full && done != *num_extents);
+		if (array->page_size)
+			put_rc = noiommu_put_pages(array, scan.extents,
+						   scan.num_extents);
+		else
+			put_rc = noiommu_put_extents(array, scan.extents,
+						     scan.num_extents);
+		if (put_rc)
+			rc = put_rc;
+	} while (!rc && !noiommu_array_done(array));
 
-	if (done) {
-		*length = covered;
-		*num_extents = done;
-		rc = 0;
-	}
-out_free:
 	kfree(scan.extents);
+	if (rc != -EINTR && array->uptr != start)
+		return 0;
 	return rc;
 }
 
@@ -356,15 +449,8 @@ int iommufd_ioas_noiommu_get_pa(struct iommufd_ucmd *ucmd)
 	if (!capable(CAP_SYS_RAWIO))
 		return -EPERM;
 
-	if ((cmd->flags & ~IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS) ||
-	    cmd->__reserved || cmd->__reserved2)
+	if (cmd->flags || cmd->__reserved)
 		return -EOPNOTSUPP;
-	if (!(cmd->flags & IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS)) {
-		if (cmd->extents_uptr || cmd->num_extents)
-			return -EOPNOTSUPP;
-	} else if (!cmd->num_extents) {
-		return -EINVAL;
-	}
 	if (!cmd->length)
 		return -EINVAL;
 	if (cmd->iova >= ULONG_MAX)
@@ -374,17 +460,75 @@ int iommufd_ioas_noiommu_get_pa(struct iommufd_ucmd *ucmd)
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
 
-	if (cmd->flags & IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS)
-		rc = iopt_noiommu_get_extents(&ioas->iopt, cmd->iova,
-					      &cmd->length,
-					      u64_to_user_ptr(cmd->extents_uptr),
-					      &cmd->num_extents);
-	else
-		rc = iopt_noiommu_get_pa(&ioas->iopt, cmd->iova,
-					 &cmd->length, &cmd->out_phys);
+	rc = iopt_noiommu_get_pa(&ioas->iopt, cmd->iova, &cmd->length,
+				 &cmd->out_phys);
 	if (rc)
 		goto out_put;
 
+	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+out_put:
+	iommufd_put_object(ucmd->ictx, &ioas->obj);
+	return rc;
+}
+
+static int
+noiommu_check_entry(const struct iommu_ioas_noiommu_get_pa_array *cmd)
+{
+	switch (cmd->data_type) {
+	case IOMMU_NOIOMMU_PA_EXTENT:
+		if (cmd->page_size ||
+		    cmd->entry_len < sizeof(struct iommu_noiommu_extent) ||
+		    cmd->entry_len > NOIOMMU_MAX_ENTRY_LEN ||
+		    !IS_ALIGNED(cmd->entry_len, sizeof(u64)))
+			return -EINVAL;
+		return 0;
+	case IOMMU_NOIOMMU_PA_PAGE:
+		if (cmd->entry_len != sizeof(u64) ||
+		    cmd->page_size < SZ_4K || !is_power_of_2(cmd->page_size))
+			return -EINVAL;
+		return 0;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+int iommufd_ioas_noiommu_get_pa_array(struct iommufd_ucmd *ucmd)
+{
+	struct iommu_ioas_noiommu_get_pa_array *cmd = ucmd->cmd;
+	struct noiommu_array array = {
+		.uptr = u64_to_user_ptr(cmd->data_uptr),
+		.left = cmd->entry_num,
+		.entry_len = cmd->entry_len,
+		.page_size = cmd->page_size,
+		.iova = cmd->iova,
+	};
+	struct iommufd_ioas *ioas;
+	int rc;
+
+	if (!capable(CAP_SYS_RAWIO))
+		return -EPERM;
+
+	if (cmd->flags || cmd->__reserved)
+		return -EOPNOTSUPP;
+	rc = noiommu_check_entry(cmd);
+	if (rc)
+		return rc;
+	if (!cmd->length || !cmd->entry_num)
+		return -EINVAL;
+	if (cmd->iova >= ULONG_MAX)
+		return -EOVERFLOW;
+	array.last_iova = noiommu_last_iova(cmd->iova, cmd->length);
+
+	ioas = iommufd_get_ioas(ucmd->ictx, cmd->ioas_id);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+
+	rc = iopt_noiommu_get_pa_array(&ioas->iopt, &array);
+	if (rc)
+		goto out_put;
+
+	cmd->length = array.iova - (unsigned long)cmd->iova;
+	cmd->entry_num -= array.left;
 	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 out_put:
 	iommufd_put_object(ucmd->ictx, &ioas->obj);

@@ -93,7 +93,7 @@ static inline void check_extents(struct __test_metadata *_metadata,
 				 struct noiommu *n, u64 iova, void *va,
 				 u64 left, u64 length, u32 room)
 {
-	struct get_pa_extent *extents;
+	struct iommu_noiommu_extent *extents;
 	u64 first = (uintptr_t)va % page_size;
 	u64 most = min(length, left);
 	size_t pages = (first + most - 1) / page_size + 1;
@@ -136,6 +136,33 @@ static inline void check_extents(struct __test_metadata *_metadata,
 	free(extents);
 }
 
+/* The same for a page list */
+static inline void check_pages(struct __test_metadata *_metadata,
+			       struct noiommu *n, u64 iova, void *va, u64 left,
+			       u64 length, u32 room)
+{
+	u64 most = min(length, left);
+	u64 first = iova % SZ_4K;
+	u64 num_pages = (first + most - 1) / SZ_4K + 1;
+	u64 out = length;
+	u32 num = room;
+	u64 *list;
+	u32 i;
+
+	list = calloc_assert(room + 1, sizeof(*list));
+	list[room] = 1;
+	ASSERT_EQ(0, get_pages(n->iommufd, n->ioas, iova, &out, list, &num,
+			       SZ_4K));
+	ASSERT_EQ(min(num_pages, (u64)room), num);
+	ASSERT_EQ(min(most, num * (u64)SZ_4K - first), out);
+	for (i = 0; i != num; i++) {
+		ASSERT_EQ(pagemap_pa(va), list[i]);
+		va += SZ_4K - (i ? 0 : first);
+	}
+	ASSERT_EQ(1, list[room]);
+	free(list);
+}
+
 /* All of a mapping: at its edges, across it and at places drawn from a seed */
 static inline void check_mapping(struct __test_metadata *_metadata,
 				 struct noiommu *n, u64 iova, void *va,
@@ -164,10 +191,14 @@ static inline void check_mapping(struct __test_metadata *_metadata,
 		check_pa(_metadata, &m, offset, length);
 		check_extents(_metadata, n, iova + offset, va + offset,
 			      size - offset, length, 1 + i % 3);
+		check_pages(_metadata, n, iova + offset, va + offset,
+			    size - offset, length, 1 + i % 4);
 	}
 
 	check_extents(_metadata, n, iova, va, size, UINT64_MAX,
 		      size / page_size + 1);
+	check_pages(_metadata, n, iova, va, size, UINT64_MAX,
+		    size / SZ_4K + 1);
 	free(m.pas);
 }
 

@@ -87,35 +87,16 @@ TEST_F(noiommu_attached, bad_arguments)
 	ASSERT_EQ(0, memcmp(&before, &args, sizeof(args)));		\
 } while (0)
 
-	CHECK_REFUSED(EOPNOTSUPP, args.cmd.flags = 2);
+	CHECK_REFUSED(EOPNOTSUPP, args.cmd.flags = 1);
 	CHECK_REFUSED(EOPNOTSUPP, args.cmd.flags = 1U << 31);
 	CHECK_REFUSED(EOPNOTSUPP, args.cmd.__reserved = 1);
-	CHECK_REFUSED(EOPNOTSUPP, args.cmd.__reserved2 = 1);
-	CHECK_REFUSED(EOPNOTSUPP, args.cmd.num_extents = 1);
-	CHECK_REFUSED(EOPNOTSUPP, args.cmd.extents_uptr = (uintptr_t)&good);
-	CHECK_REFUSED(EINVAL,
-		      args.cmd.flags = IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS);
-	CHECK_REFUSED(EFAULT,
-		      args.cmd.flags = IOMMU_IOAS_NOIOMMU_GET_PA_EXTENTS;
-		      args.cmd.num_extents = 1);
 	CHECK_REFUSED(EINVAL, args.cmd.length = 0);
 	CHECK_REFUSED(ENOENT, args.cmd.ioas_id = UINT32_MAX);
 	CHECK_REFUSED(ENOENT, args.cmd.ioas_id = n->devid);
 	CHECK_REFUSED(EINVAL, args.cmd.size = 0);
-	CHECK_REFUSED(EINVAL, args.cmd.size = offsetof(typeof(args.cmd),
-						       extents_uptr) - 1);
+	CHECK_REFUSED(EINVAL, args.cmd.size = sizeof(args.cmd) - 1);
 	CHECK_REFUSED(E2BIG, args.cmd.size = sizeof(args); args.more = 1);
 #undef CHECK_REFUSED
-
-	/* What came later does not count with a smaller struct */
-	args = good;
-	args.cmd.size = offsetof(typeof(args.cmd), extents_uptr);
-	args.cmd.extents_uptr = 1;
-	args.cmd.num_extents = 1;
-	ASSERT_EQ(0, do_ioctl(n->iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &args));
-	ASSERT_NE(good.cmd.out_phys, args.cmd.out_phys);
-	ASSERT_EQ(1, args.cmd.extents_uptr);
-	ASSERT_EQ(1, args.cmd.num_extents);
 
 	/* A larger struct is fine as long as what is not known is 0 */
 	args = good;
@@ -123,6 +104,126 @@ TEST_F(noiommu_attached, bad_arguments)
 	ASSERT_EQ(0, do_ioctl(n->iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &args));
 	ASSERT_EQ(-EFAULT, do_ioctl(n->iommufd, IOMMU_IOAS_NOIOMMU_GET_PA,
 				    (void *)page_size));
+}
+
+TEST_F(noiommu_attached, bad_arguments_of_an_array)
+{
+	struct noiommu *n = &self->n;
+	void *va = alloc_mem(SZ_64K, 0);
+	struct iommu_noiommu_extent extents[2] = {};
+	u64 pages[4] = {};
+	struct {
+		struct iommu_ioas_noiommu_get_pa_array cmd;
+		u64 more;
+	} args, before, extent = {
+		.cmd.size = sizeof(extent.cmd),
+		.cmd.ioas_id = n->ioas,
+		.cmd.data_type = IOMMU_NOIOMMU_PA_EXTENT,
+		.cmd.iova = TEST_IOVA,
+		.cmd.length = page_size,
+		.cmd.data_uptr = (uintptr_t)extents,
+		.cmd.entry_len = sizeof(extents[0]),
+		.cmd.entry_num = 2,
+	}, page = extent;
+
+	page.cmd.data_type = IOMMU_NOIOMMU_PA_PAGE;
+	page.cmd.data_uptr = (uintptr_t)pages;
+	page.cmd.entry_len = sizeof(pages[0]);
+	page.cmd.page_size = SZ_4K;
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, TEST_IOVA));
+
+	/* Each is wrong in one way, and none of them writes to the struct */
+#define CHECK_REFUSED(_errno, _good, _statement) do {			\
+	args = _good;							\
+	_statement;							\
+	before = args;							\
+	ASSERT_EQ(-(_errno), do_ioctl(n->iommufd,			\
+				      IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY,	\
+				      &args));				\
+	ASSERT_EQ(0, memcmp(&before, &args, sizeof(args)));		\
+} while (0)
+
+	CHECK_REFUSED(EOPNOTSUPP, extent, args.cmd.flags = 1);
+	CHECK_REFUSED(EOPNOTSUPP, extent, args.cmd.__reserved = 1);
+	CHECK_REFUSED(EOPNOTSUPP, extent, args.cmd.data_type = 2);
+	CHECK_REFUSED(EOPNOTSUPP, extent, args.cmd.data_type = UINT32_MAX);
+	CHECK_REFUSED(EINVAL, extent, args.cmd.length = 0);
+	CHECK_REFUSED(EINVAL, extent, args.cmd.entry_num = 0);
+	CHECK_REFUSED(EINVAL, extent, args.cmd.entry_len = 0);
+	CHECK_REFUSED(EINVAL, extent, args.cmd.entry_len = 8);
+	CHECK_REFUSED(EINVAL, extent, args.cmd.entry_len = 20);
+	CHECK_REFUSED(EINVAL, extent, args.cmd.entry_len = 264);
+	CHECK_REFUSED(EINVAL, extent, args.cmd.page_size = SZ_4K);
+	CHECK_REFUSED(ENOENT, extent, args.cmd.ioas_id = UINT32_MAX);
+	CHECK_REFUSED(ENOENT, extent, args.cmd.ioas_id = n->devid);
+	CHECK_REFUSED(ENOENT, extent, args.cmd.iova -= 1);
+	CHECK_REFUSED(EOVERFLOW, extent, args.cmd.iova = UINT64_MAX);
+	CHECK_REFUSED(EFAULT, extent, args.cmd.data_uptr = 0);
+	CHECK_REFUSED(EFAULT, extent, args.cmd.data_uptr = -SZ_4K);
+	CHECK_REFUSED(EINVAL, extent, args.cmd.size = 0);
+	CHECK_REFUSED(EINVAL, extent, args.cmd.size = sizeof(args.cmd) - 1);
+	CHECK_REFUSED(E2BIG, extent, args.cmd.size = sizeof(args);
+		      args.more = 1);
+	CHECK_REFUSED(EINVAL, page, args.cmd.entry_num = 0);
+	CHECK_REFUSED(EINVAL, page, args.cmd.entry_len = 16);
+	CHECK_REFUSED(EINVAL, page, args.cmd.page_size = 0);
+	CHECK_REFUSED(EINVAL, page, args.cmd.page_size = SZ_2K);
+	CHECK_REFUSED(EINVAL, page, args.cmd.page_size = 3 * SZ_4K);
+	CHECK_REFUSED(ENOENT, page, args.cmd.iova -= 1);
+	CHECK_REFUSED(EFAULT, page, args.cmd.data_uptr = 0);
+#undef CHECK_REFUSED
+
+	/* A larger struct is fine as long as what is not known is 0 */
+	args = extent;
+	args.cmd.size = sizeof(args);
+	ASSERT_EQ(0, do_ioctl(n->iommufd, IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY,
+			      &args));
+	ASSERT_EQ(1, args.cmd.entry_num);
+	ASSERT_EQ(page_size, args.cmd.length);
+	ASSERT_EQ(pagemap_pa(va), extents[0].phys);
+
+	args = page;
+	ASSERT_EQ(0, do_ioctl(n->iommufd, IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY,
+			      &args));
+	ASSERT_EQ(pagemap_pa(va), pages[0]);
+}
+
+/* What the kernel does not know of an entry reads as 0 */
+TEST_F(noiommu_attached, long_entries)
+{
+	struct noiommu *n = &self->n;
+	struct {
+		struct iommu_noiommu_extent known;
+		u64 more[30];
+	} entries[3];
+	struct iommu_ioas_noiommu_get_pa_array args = {
+		.ioas_id = n->ioas,
+		.iova = TEST_IOVA,
+		.length = UINT64_MAX,
+		.data_uptr = (uintptr_t)entries,
+		.entry_len = sizeof(entries[0]),
+		.entry_num = 3,
+	};
+	void *va = alloc_mem(3 * page_size, 0);
+	u32 i, j;
+
+	/* Never contiguous, as the same page is next to itself */
+	for (i = 0; i != 3; i++)
+		ASSERT_EQ(0, map(n->iommufd, n->ioas, va, page_size,
+				 TEST_IOVA + i * page_size));
+	memset(entries, 0xff, sizeof(entries));
+	args.entry_num = 2;
+	ASSERT_EQ(0, get_pa_array(n->iommufd, &args));
+	ASSERT_EQ(2, args.entry_num);
+	ASSERT_EQ(2 * page_size, args.length);
+	for (i = 0; i != 2; i++) {
+		ASSERT_EQ(pagemap_pa(va), entries[i].known.phys);
+		ASSERT_EQ(page_size, entries[i].known.length);
+		for (j = 0; j != ARRAY_SIZE(entries[i].more); j++)
+			ASSERT_EQ(0, entries[i].more[j]);
+	}
+	ASSERT_EQ(UINT64_MAX, entries[2].known.phys);
+	ASSERT_EQ(UINT64_MAX, entries[2].more[0]);
 }
 
 static int try_get_pa_at_test_iova(void *arg)
@@ -211,7 +312,7 @@ TEST_F(noiommu_attached, length_ends_with_the_area)
 TEST_F(noiommu_attached, extents_span_areas)
 {
 	struct noiommu *n = &self->n;
-	struct get_pa_extent extents[3];
+	struct iommu_noiommu_extent extents[3];
 	u64 length = UINT64_MAX;
 	u32 num = 3;
 	void *va;
@@ -277,7 +378,7 @@ TEST_F(noiommu_attached, many_extents)
 	struct noiommu *n = &self->n;
 	u64 size = SZ_2M;
 	u32 num, i, pages = size / page_size;
-	struct get_pa_extent *extents;
+	struct iommu_noiommu_extent *extents;
 	u64 length = size;
 	void *va;
 
@@ -303,7 +404,7 @@ TEST_F(noiommu_attached, many_extents)
 TEST_F(noiommu_attached, extents_end_at_a_fault)
 {
 	struct noiommu *n = &self->n;
-	struct get_pa_extent *extents;
+	struct iommu_noiommu_extent *extents;
 	u64 size = 64 * page_size;
 	u64 length = size;
 	u32 num = 64;
@@ -334,6 +435,195 @@ TEST_F(noiommu_attached, extents_end_at_a_fault)
 	ASSERT_EQ(61, num);
 	ASSERT_EQ(size - 3 * page_size, length);
 }
+
+/* Where the list has room, whatever the memory is like */
+TEST_F(noiommu_attached, page_list)
+{
+	struct noiommu *n = &self->n;
+	u64 size = SZ_2M, length;
+	u32 num, i, pages = size / SZ_4K;
+	u64 *list;
+	void *va;
+
+	va = try_alloc_huge(size);
+	if (!va)
+		SKIP(return, "needs a free hugetlb page of 2 MiB");
+	list = calloc_assert(pages + 1, sizeof(*list));
+
+	/* One extent, then as many as there are pages */
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, size, TEST_IOVA));
+	check_pages(_metadata, n, TEST_IOVA + 100, va + 100, size - 100,
+		    UINT64_MAX, pages + 1);
+	check_pages(_metadata, n, TEST_IOVA + SZ_4K, va + SZ_4K, size - SZ_4K,
+		    3 * SZ_4K + 1, pages);
+	ASSERT_EQ(0, unmap(n->iommufd, n->ioas, TEST_IOVA, size));
+	map_reversed(_metadata, n, va, size);
+	num = pages + 1;
+	length = UINT64_MAX;
+	ASSERT_EQ(0, get_pages(n->iommufd, n->ioas, TEST_IOVA, &length, list,
+			       &num, SZ_4K));
+	ASSERT_EQ(pages, num);
+	ASSERT_EQ(size, length);
+	for (i = 0; i != pages; i++)
+		ASSERT_EQ(pagemap_pa(va) + size - page_size -
+			  i * SZ_4K / page_size * page_size +
+			  i * SZ_4K % page_size, list[i]);
+	free(list);
+}
+
+/* A page of the list that is larger than the kernel's */
+TEST_F(noiommu_attached, page_list_of_large_pages)
+{
+	struct noiommu *n = &self->n;
+	u64 half = SZ_1M, length = UINT64_MAX;
+	u32 large = 2 * page_size, num = 8;
+	u64 list[8], pa;
+	void *va;
+
+	va = try_alloc_huge(SZ_2M);
+	if (!va)
+		SKIP(return, "needs a free hugetlb page of 2 MiB");
+	pa = pagemap_pa(va);
+
+	/* Four of them, then half of one, a hole, and one that is shifted */
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, 4 * large + large / 2,
+			 TEST_IOVA));
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va + page_size, large,
+			 TEST_IOVA + 8 * large));
+	ASSERT_EQ(0, get_pages(n->iommufd, n->ioas, TEST_IOVA + 1, &length,
+			       list, &num, large));
+	ASSERT_EQ(4, num);
+	ASSERT_EQ(4 * large - 1, length);
+	ASSERT_EQ(pa + 1, list[0]);
+	ASSERT_EQ(pa + 3 * large, list[3]);
+
+	/* The range may end within a page, the mapping may not */
+	num = 8;
+	length = 4 * large + large / 2;
+	ASSERT_EQ(0, get_pages(n->iommufd, n->ioas, TEST_IOVA, &length, list,
+			       &num, large));
+	ASSERT_EQ(5, num);
+	ASSERT_EQ(4 * large + large / 2, length);
+	num = 8;
+	length = UINT64_MAX;
+	ASSERT_EQ(-ERANGE, get_pages(n->iommufd, n->ioas, TEST_IOVA + 4 * large,
+				     &length, list, &num, large));
+	ASSERT_EQ(8, num);
+	ASSERT_EQ(UINT64_MAX, length);
+	ASSERT_EQ(-ENOENT, get_pages(n->iommufd, n->ioas, TEST_IOVA + 5 * large,
+				     &length, list, &num, large));
+
+	/* Another offset in physical memory */
+	ASSERT_EQ(-ERANGE, get_pages(n->iommufd, n->ioas, TEST_IOVA + 8 * large,
+				     &length, list, &num, large));
+	ASSERT_EQ(0, get_pages(n->iommufd, n->ioas, TEST_IOVA + 8 * large,
+			       &length, list, &num, page_size));
+	ASSERT_EQ(2, num);
+	ASSERT_EQ(large, length);
+	ASSERT_EQ(pa + page_size, list[0]);
+
+	/* Contiguous in one half each, but not across them */
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va + half, half, SZ_1G));
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, half, SZ_1G + half));
+	num = 8;
+	length = UINT64_MAX;
+	ASSERT_EQ(-ERANGE, get_pages(n->iommufd, n->ioas, SZ_1G, &length, list,
+				     &num, SZ_2M));
+	ASSERT_EQ(0, get_pages(n->iommufd, n->ioas, SZ_1G, &length, list, &num,
+			       SZ_1M));
+	ASSERT_EQ(2, num);
+	ASSERT_EQ(SZ_2M, length);
+	ASSERT_EQ(pa + half, list[0]);
+	ASSERT_EQ(pa, list[1]);
+}
+
+TEST_F(noiommu_attached, page_list_ends_at_a_fault)
+{
+	struct noiommu *n = &self->n;
+	u64 size = SZ_2M, length = size;
+	u32 num = size / SZ_4K;
+	void *va, *array;
+	u64 *list;
+
+	va = try_alloc_huge(size);
+	if (!va)
+		SKIP(return, "needs a free hugetlb page of 2 MiB");
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, size, TEST_IOVA));
+
+	array = alloc_mem(2 * page_size, 0);
+	ASSERT_EQ(0, munmap(array + page_size, page_size));
+	list = array + page_size - 3 * sizeof(*list);
+	ASSERT_EQ(0, get_pages(n->iommufd, n->ioas, TEST_IOVA, &length, list,
+			       &num, SZ_4K));
+	ASSERT_EQ(3, num);
+	ASSERT_EQ(3 * SZ_4K, length);
+	ASSERT_EQ(pagemap_pa(va) + 2 * SZ_4K, list[2]);
+	ASSERT_EQ(-EFAULT, get_pages(n->iommufd, n->ioas, TEST_IOVA, &length,
+				     list + 3, &num, SZ_4K));
+	ASSERT_EQ(3, num);
+}
+
+#ifdef __x86_64__
+/* A call as a 32-bit program makes it, by its number there */
+static int ioctl_32bit(int fd, unsigned long cmd, void *args)
+{
+	int ret;
+
+	asm volatile("int $0x80" : "=a" (ret)
+		     : "a" (54), "b" (fd), "c" (cmd), "d" (args)
+		     : "memory", "r8", "r9", "r10", "r11");
+	return ret;
+}
+
+static void *alloc_32bit(void)
+{
+	return mmap(NULL, page_size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT | MAP_POPULATE, -1,
+		    0);
+}
+
+TEST_F(noiommu_attached, caller_of_32_bits)
+{
+	struct noiommu *n = &self->n;
+	struct iommu_ioas_noiommu_get_pa_array *args = alloc_32bit();
+	struct iommu_noiommu_extent *extents = alloc_32bit();
+	void *va = alloc_mem(page_size, 0);
+	int status;
+	pid_t pid;
+
+	ASSERT_NE(MAP_FAILED, args);
+	ASSERT_NE(MAP_FAILED, extents);
+
+	/* A kernel that cannot sends a signal, which it does not log if handled */
+	fflush(NULL);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		signal(SIGSEGV, exit_on_signal);
+		_exit(ioctl_32bit(-1, 0, NULL) != -EBADF);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	if (status)
+		SKIP(return, "needs CONFIG_IA32_EMULATION");
+
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, page_size, TEST_IOVA));
+	*args = (struct iommu_ioas_noiommu_get_pa_array){
+		.size = sizeof(*args),
+		.ioas_id = n->ioas,
+		.iova = TEST_IOVA,
+		.length = UINT64_MAX,
+		.data_uptr = (uintptr_t)extents,
+		.entry_len = sizeof(*extents),
+		.entry_num = 1,
+	};
+	ASSERT_EQ(0, ioctl_32bit(n->iommufd, IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY,
+				 args));
+	ASSERT_EQ(1, args->entry_num);
+	ASSERT_EQ(page_size, args->length);
+	ASSERT_EQ(pagemap_pa(va), extents->phys);
+	ASSERT_EQ(page_size, extents->length);
+}
+#endif
 
 TEST_F(noiommu_attached, huge_page_takes_one_call)
 {
