@@ -153,7 +153,9 @@ static inline void check_pages(struct __test_metadata *_metadata,
 	list[room] = 1;
 	ASSERT_EQ(0, get_pages(n->iommufd, n->ioas, iova, &out, list, &num,
 			       SZ_4K));
-	ASSERT_EQ(min(num_pages, (u64)room), num);
+	if (num_pages > room)
+		num_pages = room;
+	ASSERT_EQ(num_pages, num);
 	ASSERT_EQ(min(most, num * (u64)SZ_4K - first), out);
 	for (i = 0; i != num; i++) {
 		ASSERT_EQ(pagemap_pa(va), list[i]);
