@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a userspace driver does with the array form of IOMMU_IOAS_NOIOMMU_GET_PA:
- * an NVMe PRP list for a buffer, and a table of memory segments as DPDK has it.
- * Both are compared with /proc/self/pagemap, so this is a test as well.
+ * What a userspace driver does with IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY: an NVMe PRP
+ * list for a buffer, and a table of memory segments as DPDK has it. Both are
+ * compared with /proc/self/pagemap, so this is a test as well. On a kernel that
+ * does not have the ioctl they are made with IOMMU_IOAS_NOIOMMU_GET_PA.
  *
  * Usage: extents /dev/vfio/devices/noiommu-vfioX
  *
@@ -90,51 +91,84 @@ static void *map_buffer(void)
 	return (void *)va;
 }
 
-/* One call: the extents from @iova on, as many as there is room for */
+/*
+ * One call: the extents from @iova on, as many as there is room for. On a kernel
+ * that cannot it is one extent.
+ */
 static uint32_t get_extents(uint64_t iova, uint64_t *length,
-			    struct noiommu_extent *extents, uint32_t room)
+			    struct iommu_noiommu_extent *extents, uint32_t room)
 {
-	struct noiommu_get_pa get_pa = {
-		.size = sizeof(get_pa),
-		.flags = NOIOMMU_GET_PA_EXTENTS,
+	struct iommu_ioas_noiommu_get_pa_array array = {
+		.size = sizeof(array),
+		.ioas_id = ioas,
+		.data_type = IOMMU_NOIOMMU_PA_EXTENT,
+		.iova = iova,
+		.length = *length,
+		.data_uptr = (uintptr_t)extents,
+		.entry_len = sizeof(*extents),
+		.entry_num = room,
+	};
+	struct iommu_ioas_noiommu_get_pa single = {
+		.size = sizeof(single),
 		.ioas_id = ioas,
 		.iova = iova,
 		.length = *length,
-		.extents_uptr = (uintptr_t)extents,
-		.num_extents = room,
 	};
 
-	XIOCTL(iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &get_pa);
-	*length = get_pa.length;
-	return get_pa.num_extents;
+	if (!ioctl(iommufd, IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY, &array)) {
+		*length = array.length;
+		return array.entry_num;
+	}
+	if (errno != ENOTTY)
+		err(1, "IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY");
+
+	XIOCTL(iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &single);
+	*length = single.length;
+	extents[0].phys = single.out_phys;
+	extents[0].length = single.length;
+	return 1;
 }
 
 /*
  * The PRP entries of a buffer: the first one may begin within a page, each
  * further one is a page. If there are two at most they are PRP1 and PRP2 of the
- * command, else PRP2 points to a list of all but the first.
+ * command, else PRP2 points to a list of all but the first. The kernel writes
+ * them as the controller reads them, on a little-endian machine.
  */
 static unsigned int make_prps(uint64_t iova, uint64_t length, uint64_t *prps,
 			      unsigned int room)
 {
-	struct noiommu_extent extents[MAX_EXTENTS];
 	unsigned int num_prps = 0;
 
 	while (length && num_prps < room) {
-		uint64_t covered = length;
-		uint32_t num = get_extents(iova, &covered, extents, MAX_EXTENTS);
-		uint32_t i;
+		struct iommu_ioas_noiommu_get_pa_array list = {
+			.size = sizeof(list),
+			.ioas_id = ioas,
+			.data_type = IOMMU_NOIOMMU_PA_PAGE,
+			.iova = iova,
+			.length = length,
+			.data_uptr = (uintptr_t)(prps + num_prps),
+			.entry_len = sizeof(*prps),
+			.entry_num = room - num_prps,
+			.page_size = NVME_PAGE,
+		};
 
-		for (i = 0; i < num; i++) {
-			uint64_t phys = extents[i].phys;
-			uint64_t end = phys + extents[i].length;
+		if (ioctl(iommufd, IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY, &list)) {
+			uint64_t piece = NVME_PAGE - iova % NVME_PAGE;
+			struct iommu_noiommu_extent extent;
 
-			for (; phys < end && num_prps < room;
-			     phys = (phys | (NVME_PAGE - 1)) + 1)
-				prps[num_prps++] = phys;
+			if (errno != ENOTTY)
+				err(1, "IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY");
+			if (piece > length)
+				piece = length;
+			get_extents(iova, &piece, &extent, 1);
+			prps[num_prps] = extent.phys;
+			list.length = piece;
+			list.entry_num = 1;
 		}
-		iova += covered;
-		length -= covered;
+		num_prps += list.entry_num;
+		iova += list.length;
+		length -= list.length;
 	}
 	return num_prps;
 }
@@ -152,7 +186,7 @@ struct segment {
 static unsigned int make_segments(void *va, uint64_t length,
 				  struct segment *segments, unsigned int room)
 {
-	struct noiommu_extent extents[MAX_EXTENTS];
+	struct iommu_noiommu_extent extents[MAX_EXTENTS];
 	uint64_t done = 0;
 	unsigned int num_segments = 0;
 

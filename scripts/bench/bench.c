@@ -8,7 +8,7 @@
  *	bench smmu CDEV, bench smmu-type1 BDF
  *				the same two, by the name of an SMMU
  *	bench wait CDEV		how long a long GET_PA keeps others waiting
- *	bench array CDEV	an old kernel refuses GET_PA's array form properly
+ *	bench array CDEV	an old kernel refuses GET_PA_ARRAY properly
  *	bench gup CDEV		what it costs to unpin memory, without the device
  *	bench trace CDEV	one call of each kind, for scripts/bench/trace.py; so do
  *	bench trace-iommufd CDEV and trace-type1 BDF behind an IOMMU
@@ -58,12 +58,16 @@
 /* Aligned to a page of any size */
 #define IOVA		(64 * GIB)
 
-/* One call of the array form */
+/* One call of GET_PA_ARRAY */
 #define MAX_EXTENTS	4096
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
-static struct noiommu_extent extents[MAX_EXTENTS];
+static struct iommu_noiommu_extent extents[MAX_EXTENTS];
+static uint64_t pages[MAX_EXTENTS];
+
+/* What one command of a disk is about */
+#define PRP_PAGES	32
 
 /*
  * Memory of one kind. What is larger than this in a measurement is the same
@@ -361,11 +365,10 @@ static void unmap(struct dma *dma, uint64_t iova, uint64_t length)
 		XIOCTL(dma->iommufd, IOMMU_IOAS_UNMAP, &ioas_unmap);
 }
 
-/* The struct as it was before the array form, which every kernel takes */
 static uint64_t get_pa(struct dma *dma, uint64_t iova, uint64_t length)
 {
-	struct noiommu_get_pa args = {
-		.size = offsetof(struct noiommu_get_pa, extents_uptr),
+	struct iommu_ioas_noiommu_get_pa args = {
+		.size = sizeof(args),
 		.ioas_id = dma->ioas,
 		.iova = iova,
 		.length = length,
@@ -377,19 +380,39 @@ static uint64_t get_pa(struct dma *dma, uint64_t iova, uint64_t length)
 
 static int get_extents(struct dma *dma, uint64_t iova, uint64_t *length)
 {
-	struct noiommu_get_pa args = {
+	struct iommu_ioas_noiommu_get_pa_array args = {
 		.size = sizeof(args),
-		.flags = NOIOMMU_GET_PA_EXTENTS,
 		.ioas_id = dma->ioas,
+		.data_type = IOMMU_NOIOMMU_PA_EXTENT,
 		.iova = iova,
 		.length = *length,
-		.extents_uptr = (uintptr_t)extents,
-		.num_extents = MAX_EXTENTS,
+		.data_uptr = (uintptr_t)extents,
+		.entry_len = sizeof(extents[0]),
+		.entry_num = MAX_EXTENTS,
 	};
-	int ret = ioctl(dma->iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &args);
+	int ret = ioctl(dma->iommufd, IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY, &args);
 
 	*length = args.length;
 	return ret ? errno : 0;
+}
+
+static uint64_t get_pages(struct dma *dma, uint64_t iova, uint64_t length,
+			  unsigned int num)
+{
+	struct iommu_ioas_noiommu_get_pa_array args = {
+		.size = sizeof(args),
+		.ioas_id = dma->ioas,
+		.data_type = IOMMU_NOIOMMU_PA_PAGE,
+		.iova = iova,
+		.length = length,
+		.data_uptr = (uintptr_t)pages,
+		.entry_len = sizeof(pages[0]),
+		.entry_num = num,
+		.page_size = PAGE,
+	};
+
+	XIOCTL(dma->iommufd, IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY, &args);
+	return args.length;
 }
 
 static void look_up(struct dma *dma, struct memory *memory, uint64_t bytes,
@@ -420,10 +443,24 @@ static void look_up(struct dma *dma, struct memory *memory, uint64_t bytes,
 
 		errno = get_extents(dma, IOVA + done, &length);
 		if (errno)
-			err(1, "IOMMU_IOAS_NOIOMMU_GET_PA, array form");
+			err(1, "IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY");
 		done += length;
 	}
 	figure_per_page("get_pa_array", memory, bytes, areas, now() - start);
+
+	/* As a list of the size of the memory, then of one command each */
+	if (bytes > 256 * MIB)
+		return;
+	start = start_now();
+	for (done = 0; done < bytes;)
+		done += get_pages(dma, IOVA + done, bytes - done, MAX_EXTENTS);
+	figure_per_page("get_pa_pages", memory, bytes, areas, now() - start);
+	start = start_now();
+	for (done = 0; done < 16; done++)
+		get_pages(dma, IOVA + done * (bytes / 16 & ~(PAGE - 1)),
+			  PRP_PAGES * PAGE, PRP_PAGES);
+	figure("get_pa_prps", memory, bytes, areas,
+	       (now() - start) / 16. / PRP_PAGES);
 }
 
 /* Attach the device to a new IOAS, whose page table is empty */
@@ -486,6 +523,7 @@ static void warm_up(struct dma *dma)
 	if (va == MAP_FAILED)
 		err(1, "mmap");
 	memset(extents, 1, sizeof(extents));
+	memset(pages, 1, sizeof(pages));
 	map(dma, va, IOVA, MIB);
 	if (dma->noiommu) {
 		uint64_t length = MIB;
@@ -608,7 +646,7 @@ static uint64_t wait_while(struct dma *dma, struct memory *memory, uint64_t byte
 	} else if (dma->array) {
 		errno = get_extents(dma, IOVA, &length);
 		if (errno)
-			err(1, "IOMMU_IOAS_NOIOMMU_GET_PA, array form");
+			err(1, "IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY");
 	} else {
 		length = get_pa(dma, IOVA, bytes);
 	}
@@ -637,8 +675,8 @@ static void longest_wait(struct dma *dma)
 }
 
 /*
- * A new program on an old kernel: either the array form works, or the errno says
- * that the kernel does not know it and the form that it knows still works.
+ * A new program on an old kernel: either the array works, or the errno says that
+ * the kernel does not have it, and GET_PA still works.
  */
 static void check_array(struct dma *dma)
 {
@@ -653,16 +691,16 @@ static void check_array(struct dma *dma)
 	map(dma, va, IOVA, MIB);
 	error = get_extents(dma, IOVA, &length);
 	single = get_pa(dma, IOVA, MIB);
-	if (error && error != E2BIG)
-		errx(1, "array form: %s, which does not say that it is unknown",
+	if (error && error != ENOTTY)
+		errx(1, "GET_PA_ARRAY: %s, which does not say that it is unknown",
 		     strerror(error));
 	if (error && length != MIB)
-		errx(1, "array form: failed, but has changed the length");
+		errx(1, "GET_PA_ARRAY: failed, but has changed the length");
 	if (!error && length != MIB)
-		errx(1, "array form: %llu bytes of %llu",
+		errx(1, "GET_PA_ARRAY: %llu bytes of %llu",
 		     (unsigned long long)length, MIB);
 	if (!single)
-		errx(1, "single form: no bytes");
+		errx(1, "GET_PA: no bytes");
 	printf("figure array array_form 4K %llu 1 %s\n", MIB,
 	       error ? strerrorname_np(error) : "works");
 	printf("figure array single_form 4K %llu 1 works\n", MIB);
@@ -715,14 +753,17 @@ IN_TRACE_SECTION void trace_end(void)
 static void trace_calls(struct dma *dma)
 {
 	struct memory *memory = &memories[0];
+	struct memory *huge = &memories[1];
 	struct memory *file = &memories[4];
 	const uint64_t bytes = 64 * PAGE;
-	uint64_t done;
+	uint64_t done, length;
 	int i;
 
 	warm_up(dma);
 	get_memory(memory);
 	get_memory(file);
+	if (dma->array)
+		get_memory(huge);
 	/* The first time is not what is of interest */
 	for (i = 0; i != 2; i++) {
 		if (i)
@@ -735,6 +776,14 @@ static void trace_calls(struct dma *dma)
 			if (i)
 				trace_begin(0);
 			get_pa(dma, IOVA + PAGE, PAGE);
+			if (i)
+				trace_end();
+		}
+		if (dma->array) {
+			length = bytes;
+			if (i)
+				trace_begin(5);
+			get_extents(dma, IOVA, &length);
 			if (i)
 				trace_end();
 		}
@@ -761,6 +810,17 @@ static void trace_calls(struct dma *dma)
 		if (i)
 			trace_end();
 		unmap(dma, IOVA, 2 * MIB);
+
+		if (!dma->array)
+			continue;
+		length = huge->size;
+		map(dma, huge->va, IOVA, huge->size);
+		if (i)
+			trace_begin(6);
+		get_extents(dma, IOVA, &length);
+		if (i)
+			trace_end();
+		unmap(dma, IOVA, huge->size);
 	}
 }
 

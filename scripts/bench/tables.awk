@@ -141,9 +141,13 @@ function summary_table()
 	compare("GET_PA of one page", "905", "noiommu", "get_pa_of_a_page", "4K", 16 * MIB, 1)
 	compare("GET_PA, 256 MiB of 2 MiB pages, many calls", "", "noiommu", "get_pa", "2M", 256 * MIB, 1)
 	compare("GET_PA, 16 MiB of 4 KiB pages, many calls", "", "noiommu", "get_pa", "4K", 16 * MIB, 1)
-	compare("GET_PA, 16 MiB of 4 KiB pages, array", "28", "noiommu", "get_pa_array", "4K", 16 * MIB, 1)
-	compare("GET_PA, 256 MiB of 2 MiB pages, array", "0.13", "noiommu", "get_pa_array", "2M", 256 * MIB, 1)
-	compare("GET_PA, 16 GiB of 1 GiB pages, array", "0.03", "noiommu", "get_pa_array", "1G", 16 * GIB, 16)
+	compare("GET_PA_ARRAY, 16 MiB of 4 KiB pages", "28", "noiommu", "get_pa_array", "4K", 16 * MIB, 1)
+	compare("GET_PA_ARRAY, 256 MiB of 2 MiB pages", "0.13", "noiommu", "get_pa_array", "2M", 256 * MIB, 1)
+	compare("GET_PA_ARRAY, 16 GiB of 1 GiB pages", "0.03", "noiommu", "get_pa_array", "1G", 16 * GIB, 16)
+	compare("Page list, 16 MiB of 4 KiB pages", "", "noiommu", "get_pa_pages", "4K", 16 * MIB, 1)
+	compare("Page list, 256 MiB of 2 MiB pages", "", "noiommu", "get_pa_pages", "2M", 256 * MIB, 1)
+	compare("Page list, 128 KiB of 4 KiB pages a call", "", "noiommu", "get_pa_prps", "4K", 16 * MIB, 1)
+	compare("Page list, 128 KiB of 2 MiB pages a call", "", "noiommu", "get_pa_prps", "2M", 256 * MIB, 1)
 	compare("/proc/self/pagemap, 256 MiB of 2 MiB pages", "", "iommufd", "pagemap", "2M", 256 * MIB, 1)
 	compare("/proc/self/pagemap, 256 MiB of 4 KiB pages", "", "iommufd", "pagemap", "4K", 256 * MIB, 1)
 	compare("IOAS map, 16 MiB of 4 KiB pages", "320", "noiommu", "map", "4K", 16 * MIB, 1)
@@ -180,9 +184,9 @@ function forms_table(	i, names, array, single, n)
 			array = array (n > 1 ? "|" : "") text(column[i], "array", "array_form", "4K", MIB, 1)
 			single = single (n > 1 ? "|" : "") text(column[i], "array", "single_form", "4K", MIB, 1)
 		}
-	head("GET_PA", names)
-	row("Array form", array)
-	row("Single form", single)
+	head("ioctl", names)
+	row("IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY", array)
+	row("IOMMU_IOAS_NOIOMMU_GET_PA", single)
 	rule(n)
 }
 
@@ -219,8 +223,8 @@ function growth_table(	i, of)
 	for (i = 1; i <= num_columns; i++) {
 		of = column[i]
 		growth_of(name(of) ": map", of, "noiommu", "map")
-		growth_of(name(of) ": GET_PA, calls", of, "noiommu", "get_pa")
-		growth_of(name(of) ": GET_PA, array", of, "noiommu", "get_pa_array")
+		growth_of(name(of) ": GET_PA", of, "noiommu", "get_pa")
+		growth_of(name(of) ": GET_PA_ARRAY", of, "noiommu", "get_pa_array")
 		growth_of(name(of) ": unmap", of, "noiommu", "unmap")
 		growth_of(name(of) ": VT-d, unmap", of, "iommufd", "unmap")
 		growth_of(name(of) ": type1 unmap", of, "type1", "unmap")
@@ -245,8 +249,8 @@ function areas_table(	i)
 	head("16 MiB of 4 KiB pages, instructions per page", "1 area|16 areas|256 areas|4096 areas")
 	for (i = 1; i <= num_columns; i++) {
 		areas_of(name(column[i]) ": map", column[i], "map")
-		areas_of(name(column[i]) ": GET_PA, many calls", column[i], "get_pa")
-		areas_of(name(column[i]) ": GET_PA, array", column[i], "get_pa_array")
+		areas_of(name(column[i]) ": GET_PA", column[i], "get_pa")
+		areas_of(name(column[i]) ": GET_PA_ARRAY", column[i], "get_pa_array")
 		areas_of(name(column[i]) ": unmap", column[i], "unmap")
 	}
 	rule(4)
@@ -306,20 +310,22 @@ function totals(of, seen,	j, cells)
 function trace_table(work,	i, j, n, f, v, most, bytes, cells, sum, rest, seen, is_call)
 {
 	is_call = work == "get_pa_of_a_page" || work == "map_file"
-	bytes = is_call ? 4096 : 64 * 4096
+	bytes = is_call ? 4096 : work == "get_pa_array_2m" ? 128 * 4096 : 64 * 4096
 	head("Function", heads)
 	n = num_functions[work]
+	for (i = 1; i <= n; i++)
+		for (j = 1; j <= num_columns; j++)
+			seen[j] += (column[j], "trace", work, function_of[work, i], bytes, 1) in value
 	for (i = 1; i <= n; i++) {
 		f = function_of[work, i]
 		most = 0
 		cells = ""
 		for (j = 1; j <= num_columns; j++) {
-			seen[j] += (column[j], "trace", work, f, bytes, 1) in value
 			v = value[column[j], "trace", work, f, bytes, 1] + 0
 			sum[j] += v
 			if (v > most)
 				most = v
-			cells = cells (j > 1 ? "|" : "") number(v)
+			cells = cells (j > 1 ? "|" : "") (seen[j] ? number(v) : "n/a")
 		}
 		if (most >= (is_call ? 10 : 2)) {
 			row(f, cells)
