@@ -16,6 +16,7 @@
  */
 #include <getopt.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include <linux/mman.h>
 #include <linux/sizes.h>
