@@ -1015,10 +1015,10 @@ int main(int argc, char *argv[])
 	}
 
 	ksft_print_header();
-	ksft_set_plan(2);
-	ksft_print_msg("seed %llu\n", seed);
 	rng_state = (seed + 1) * 0x9e3779b97f4a7c15ULL ?: 1;
 	setup();
+	ksft_set_plan(2);
+	ksft_print_msg("seed %llu\n", seed);
 	while (nr_calls < max_calls)
 		some_call();
 	ksft_print_msg("%lu calls, of which %lu succeeded\n", nr_calls,

@@ -451,7 +451,7 @@ static void check_new_id(struct model *m, u32 id)
 		wrong(m, "the new ID", id, 0);
 }
 
-/* What takes no device has no more than what the others need */
+/* Of what takes no device, no more than the other calls need */
 static void call_ioas_alloc(struct model *m)
 {
 	struct model_ioas *ioas = find_ioas(m, 0);
@@ -910,7 +910,7 @@ static void call_reopen(struct model *m)
 	if (!one_in(&m->rng, 50)) {
 		expect_result(m, cdev_bind(m->n.cdev, m->n.iommufd, &devid),
 			      false);
-			return;
+		return;
 	}
 	VFIO_ASSERT_EQ(close(m->n.cdev), 0);
 	model_detach(m);
