@@ -34,6 +34,7 @@
  */
 #include <linux/cleanup.h>
 #include <linux/err.h>
+#include <linux/export.h>
 #include <linux/iommu.h>
 #include <linux/list.h>
 #include <linux/log2.h>
@@ -716,5 +717,51 @@ err_free:
 	tce_domain_free(&td->domain);
 	return ERR_PTR(rc);
 }
+
+/**
+ * spapr_tce_group_geometry - Say which windows a paging domain of a group has
+ * @group: The group
+ * @geometry: Room for IOMMU_TABLE_GROUP_MAX_TABLES windows
+ *
+ * Context: May sleep.
+ * Return: The number of windows, or
+ *  * -EBUSY: the platform has to try where the windows are, and cannot, as the
+ *    kernel itself or a VFIO container uses them
+ *  * -ENODEV: the group has no windows
+ */
+int spapr_tce_group_geometry(struct iommu_group *group,
+			     struct tce_geometry *geometry)
+{
+	struct iommu_table_group *table_group = iommu_group_get_iommudata(group);
+
+	if (!table_group || !table_group->ops || !table_group->ops->paging)
+		return -ENODEV;
+
+	guard(mutex)(&tce_groups_lock);
+	return table_group->ops->paging->geometry(table_group, geometry);
+}
+EXPORT_SYMBOL_GPL(spapr_tce_group_geometry);
+
+/**
+ * spapr_tce_domain_geometry - Say which windows a domain has
+ * @domain: Any domain
+ * @geometry: Room for IOMMU_TABLE_GROUP_MAX_TABLES windows
+ *
+ * Context: Any.
+ * Return: The number of windows, or -EINVAL if it is no domain over TCE tables.
+ */
+int spapr_tce_domain_geometry(struct iommu_domain *domain,
+			      struct tce_geometry *geometry)
+{
+	struct tce_domain *td;
+
+	if (domain->ops != &tce_domain_ops)
+		return -EINVAL;
+	td = to_tce_domain(domain);
+	for (int num = 0; num < td->nr_windows; num++)
+		geometry[num] = td->windows[num].geometry;
+	return td->nr_windows;
+}
+EXPORT_SYMBOL_GPL(spapr_tce_domain_geometry);
 
 MODULE_IMPORT_NS("GENERIC_PT_IOMMU");

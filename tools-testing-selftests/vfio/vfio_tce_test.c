@@ -757,7 +757,7 @@ TEST_F(tce, two_devices)
 }
 
 /*
- * The container for sPAPR
+ * The container for sPAPR, and the one that iommufd has in its place
  */
 
 FIXTURE(spapr) {
@@ -769,14 +769,30 @@ FIXTURE(spapr) {
 };
 
 FIXTURE_VARIANT(spapr) {
+	const char *path;
 	u32 window;
 };
 
+#define CONTAINER	"/dev/vfio/vfio"
+#define IOMMUFD		"/dev/iommu"
+
 FIXTURE_VARIANT_ADD(spapr, window_32bit) {
+	.path = CONTAINER,
 	.window = 0,
 };
 
 FIXTURE_VARIANT_ADD(spapr, window_64bit) {
+	.path = CONTAINER,
+	.window = 1,
+};
+
+FIXTURE_VARIANT_ADD(spapr, iommufd_32bit) {
+	.path = IOMMUFD,
+	.window = 0,
+};
+
+FIXTURE_VARIANT_ADD(spapr, iommufd_64bit) {
+	.path = IOMMUFD,
 	.window = 1,
 };
 
@@ -816,6 +832,18 @@ static int spapr_unmap(int container, u64 iova, u64 size)
 	};
 
 	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &args) ? -errno : 0;
+}
+
+static int spapr_register(int container, void *memory, u64 size)
+{
+	struct vfio_iommu_spapr_register_memory args = {
+		.argsz = sizeof(args),
+		.vaddr = (uintptr_t)memory,
+		.size = size,
+	};
+
+	return ioctl(container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &args) ?
+	       -errno : 0;
 }
 
 static int spapr_unregister(int container, void *memory, u64 size)
@@ -858,14 +886,10 @@ static int spapr_remove(int container, u64 start)
 FIXTURE_SETUP(spapr)
 {
 	struct vfio_iommu_spapr_tce_info info = { .argsz = sizeof(info) };
-	struct vfio_iommu_spapr_register_memory memory = {
-		.argsz = sizeof(memory),
-		.size = SPAPR_MEMORY,
-	};
 	u64 start;
 	int fd;
 
-	self->container = open("/dev/vfio/vfio", O_RDWR);
+	self->container = open(variant->path, O_RDWR);
 	ASSERT_GE(self->container, 0);
 	self->group = open_group(bdfs[0]);
 	ASSERT_GE(self->group, 0);
@@ -880,8 +904,8 @@ FIXTURE_SETUP(spapr)
 	ASSERT_TRUE(info.ddw.pgsizes & getpagesize());
 
 	self->memory = alloc_memory(SPAPR_MEMORY);
-	memory.vaddr = (uintptr_t)self->memory;
-	ioctl_assert(self->container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &memory);
+	ASSERT_EQ(0, spapr_register(self->container, self->memory,
+				    SPAPR_MEMORY));
 
 	/* The container makes the default window with the first mapping. */
 	ASSERT_EQ(0, spapr_map(self->container, self->memory, NVME_MEMORY,
@@ -963,6 +987,120 @@ TEST_F(spapr, refused)
 	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, data));
 	ASSERT_FALSE(writes_arrive(&self->nvme, self->iova + page, other));
 	munmap(other, page);
+}
+
+/* What a program asks before it chooses, and what the second version has not */
+TEST_F(spapr, extensions)
+{
+	struct vfio_iommu_spapr_tce_info info = { .argsz = 4 };
+	struct vfio_eeh_pe_op op = {
+		.argsz = sizeof(op),
+		.op = VFIO_EEH_PE_GET_STATE,
+	};
+
+	ASSERT_EQ(1, ioctl(self->container, VFIO_CHECK_EXTENSION,
+			   VFIO_SPAPR_TCE_v2_IOMMU));
+	ASSERT_EQ(1, ioctl(self->container, VFIO_CHECK_EXTENSION,
+			   VFIO_SPAPR_TCE_IOMMU));
+	ASSERT_EQ(0, ioctl(self->container, VFIO_CHECK_EXTENSION,
+			   VFIO_TYPE1_IOMMU));
+	ASSERT_EQ(0, ioctl(self->container, VFIO_CHECK_EXTENSION,
+			   VFIO_TYPE1v2_IOMMU));
+
+	ASSERT_EQ(-1, ioctl(self->container, VFIO_SET_IOMMU,
+			    VFIO_SPAPR_TCE_v2_IOMMU));
+	ASSERT_EQ(EINVAL, errno);
+	ASSERT_EQ(-1, ioctl(self->container, VFIO_IOMMU_ENABLE));
+	ASSERT_EQ(ENOTTY, errno);
+	ASSERT_EQ(-1, ioctl(self->container, VFIO_IOMMU_SPAPR_TCE_GET_INFO,
+			    &info));
+	ASSERT_EQ(EINVAL, errno);
+
+	/* What it says about EEH is true */
+	if (!ioctl(self->container, VFIO_CHECK_EXTENSION, VFIO_EEH)) {
+		ASSERT_EQ(-1, ioctl(self->container, VFIO_EEH_PE_OP, &op));
+		if (!strcmp(variant->path, IOMMUFD))
+			ASSERT_EQ(ENOTTY, errno);
+	}
+}
+
+/* Any page can be unmapped and mapped again, whatever it was mapped with. */
+TEST_F(spapr, pieces)
+{
+	u64 page = getpagesize(), iova = self->iova;
+	void *data = self->memory + SZ_1M;
+	void *other = self->memory + SPAPR_MEMORY - page;
+
+	ASSERT_EQ(0, spapr_map(self->container, data, 8 * page, iova,
+			       SPAPR_READ_WRITE));
+	for (int i = 0; i < 8; i++)
+		ASSERT_TRUE(writes_arrive(&self->nvme, iova + i * page,
+					  data + i * page));
+
+	ASSERT_EQ(0, spapr_unmap(self->container, iova + 3 * page, page));
+	for (int i = 0; i < 8; i++)
+		ASSERT_EQ(i != 3, writes_arrive(&self->nvme, iova + i * page,
+						data + i * page));
+
+	/* The place of one page and of a hole */
+	memset(data, 0xa5, 8 * page);
+	ASSERT_EQ(0, spapr_map(self->container, other, page, iova + 5 * page,
+			       SPAPR_READ_WRITE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, iova + 5 * page, other));
+	ASSERT_TRUE(is_filled_with(data, 0xa5, 8 * page));
+	ASSERT_EQ(0, spapr_map(self->container, other, page, iova + 3 * page,
+			       SPAPR_READ_WRITE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, iova + 3 * page, other));
+	ASSERT_TRUE(writes_arrive(&self->nvme, iova + 4 * page,
+				  data + 4 * page));
+
+	/* More than what is mapped, and what is not mapped at all */
+	ASSERT_EQ(0, spapr_unmap(self->container, iova + page, 9 * page));
+	ASSERT_EQ(0, spapr_unmap(self->container, iova + page, 9 * page));
+	memset(data, 0xa5, 8 * page);
+	memset(other, 0xa5, page);
+	for (int i = 1; i < 10; i++)
+		nvme_identify(&self->nvme, iova + i * page);
+	ASSERT_TRUE(is_filled_with(data, 0xa5, 8 * page));
+	ASSERT_TRUE(is_filled_with(other, 0xa5, page));
+	ASSERT_TRUE(writes_arrive(&self->nvme, iova, data));
+}
+
+/* Memory is registered as a whole, and mapped as one likes. */
+TEST_F(spapr, memory)
+{
+	u64 page = getpagesize(), iova = self->iova;
+	void *memory = alloc_memory(4 * page);
+	int c = self->container;
+
+	ASSERT_EQ(-EINVAL, spapr_register(c, memory + 1, page));
+	ASSERT_EQ(-EINVAL, spapr_register(c, memory, page + 1));
+	ASSERT_EQ(-ENOENT, spapr_unregister(c, memory, page));
+	ASSERT_EQ(0, spapr_register(c, memory, 2 * page));
+	ASSERT_EQ(-EBUSY, spapr_register(c, memory, 2 * page));
+	ASSERT_EQ(-EINVAL, spapr_register(c, memory + page, 2 * page));
+	ASSERT_EQ(0, spapr_register(c, memory + 2 * page, page));
+
+	/* Two of them in one mapping, but nothing beyond */
+	ASSERT_EQ(0, spapr_map(c, memory, 3 * page, iova, SPAPR_READ_WRITE));
+	for (int i = 0; i < 3; i++)
+		ASSERT_TRUE(writes_arrive(&self->nvme, iova + i * page,
+					  memory + i * page));
+	ASSERT_EQ(-EBUSY, spapr_unregister(c, memory + 2 * page, page));
+	ASSERT_EQ(0, spapr_unmap(c, iova + 2 * page, page));
+	ASSERT_EQ(0, spapr_unregister(c, memory + 2 * page, page));
+	ASSERT_EQ(-EINVAL, spapr_map(c, memory + 2 * page, page,
+				     iova + 2 * page, SPAPR_READ_WRITE));
+
+	/* A page of it that is still mapped keeps all of it. */
+	ASSERT_EQ(0, spapr_unmap(c, iova, page));
+	ASSERT_EQ(-EBUSY, spapr_unregister(c, memory, 2 * page));
+	ASSERT_EQ(-ENOENT, spapr_unregister(c, memory, page));
+	ASSERT_TRUE(writes_arrive(&self->nvme, iova + page, memory + page));
+	ASSERT_EQ(0, spapr_unmap(c, iova + page, page));
+	ASSERT_EQ(0, spapr_unregister(c, memory, 2 * page));
+	ASSERT_EQ(-ENOENT, spapr_unregister(c, memory, 2 * page));
+	munmap(memory, 4 * page);
 }
 
 /* The second window can go away, and come back with nothing in it. */
@@ -1276,47 +1414,116 @@ TEST_F(spapr, join)
 	ASSERT_FALSE(writes_arrive(&self->nvme, self->iova, data));
 }
 
-/* The default window alone, all that there is without DDW */
-TEST(spapr_default_window)
-{
-	struct vfio_iommu_spapr_register_memory memory = {
-		.argsz = sizeof(memory),
-		.size = SPAPR_MEMORY,
-	};
-	u64 page = getpagesize(), iova = QUEUES_IOVA + SZ_1M;
-	int container, group, fd;
-	struct nvme nvme;
-	void *data;
+FIXTURE(spapr_default) {
+	int container;
+	int group;
+	int fd;
+	void *memory;
+};
 
-	memory.vaddr = (uintptr_t)alloc_memory(SPAPR_MEMORY);
-	data = (void *)memory.vaddr + SPAPR_MEMORY - page;
+FIXTURE_VARIANT(spapr_default) {
+	const char *path;
+	unsigned long type;
+};
+
+FIXTURE_VARIANT_ADD(spapr_default, container_v1) {
+	.path = CONTAINER,
+	.type = VFIO_SPAPR_TCE_IOMMU,
+};
+
+FIXTURE_VARIANT_ADD(spapr_default, container_v2) {
+	.path = CONTAINER,
+	.type = VFIO_SPAPR_TCE_v2_IOMMU,
+};
+
+FIXTURE_VARIANT_ADD(spapr_default, iommufd_v1) {
+	.path = IOMMUFD,
+	.type = VFIO_SPAPR_TCE_IOMMU,
+};
+
+FIXTURE_VARIANT_ADD(spapr_default, iommufd_v2) {
+	.path = IOMMUFD,
+	.type = VFIO_SPAPR_TCE_v2_IOMMU,
+};
+
+FIXTURE_SETUP(spapr_default)
+{
+	self->memory = alloc_memory(SPAPR_MEMORY);
+}
+
+FIXTURE_TEARDOWN(spapr_default)
+{
+	munmap(self->memory, SPAPR_MEMORY);
+}
+
+/* The default window alone, all that there is without DDW and in version 1 */
+TEST_F(spapr_default, window)
+{
+	bool v2 = variant->type == VFIO_SPAPR_TCE_v2_IOMMU;
+	u64 page = getpagesize(), iova = QUEUES_IOVA + SZ_1M;
+	void *data = self->memory + SPAPR_MEMORY - page;
+	struct vfio_iommu_spapr_tce_info info;
+	struct nvme nvme;
+	u64 start;
 
 	for (u8 round = 0; round < 2; round++) {
-		container = open("/dev/vfio/vfio", O_RDWR);
-		ASSERT_GE(container, 0);
-		group = open_group(bdfs[0]);
-		ASSERT_GE(group, 0);
-		ioctl_assert(group, VFIO_GROUP_SET_CONTAINER, &container);
-		ioctl_assert(container, VFIO_SET_IOMMU,
-			     (void *)VFIO_SPAPR_TCE_v2_IOMMU);
-		fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdfs[0]);
-		ASSERT_GE(fd, 0);
-		ioctl_assert(container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY,
-			     &memory);
-		ASSERT_EQ(0, spapr_map(container, (void *)memory.vaddr,
+		self->container = open(variant->path, O_RDWR);
+		ASSERT_GE(self->container, 0);
+		self->group = open_group(bdfs[0]);
+		ASSERT_GE(self->group, 0);
+		ioctl_assert(self->group, VFIO_GROUP_SET_CONTAINER,
+			     &self->container);
+		ioctl_assert(self->container, VFIO_SET_IOMMU,
+			     (void *)variant->type);
+
+		/* Programs map before they open a device. */
+		info = (struct vfio_iommu_spapr_tce_info) {
+			.argsz = sizeof(info)
+		};
+		ioctl_assert(self->container, VFIO_IOMMU_SPAPR_TCE_GET_INFO,
+			     &info);
+		ASSERT_EQ(0, info.dma32_window_start);
+		ASSERT_GE(info.dma32_window_size, SZ_16M);
+		ASSERT_EQ(-EPERM, spapr_map(self->container, data, page, iova,
+					    SPAPR_READ_WRITE));
+		if (v2) {
+			ASSERT_EQ(0, spapr_register(self->container,
+						    self->memory,
+						    SPAPR_MEMORY));
+		} else {
+			ASSERT_EQ(0, info.flags);
+			ASSERT_EQ(0, ioctl(self->container, VFIO_IOMMU_ENABLE));
+			ASSERT_EQ(-1, ioctl(self->container,
+					    VFIO_IOMMU_ENABLE));
+			ASSERT_EQ(EBUSY, errno);
+			ASSERT_EQ(-ENOTTY, spapr_register(self->container,
+							  self->memory,
+							  SPAPR_MEMORY));
+			ASSERT_EQ(-ENOTTY, spapr_create(self->container,
+							&start));
+		}
+		ASSERT_EQ(0, spapr_map(self->container, self->memory,
 				       NVME_MEMORY, QUEUES_IOVA,
 				       SPAPR_READ_WRITE));
-		ASSERT_EQ(0, spapr_map(container, data, page, iova,
+		self->fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD,
+				 bdfs[0]);
+		ASSERT_GE(self->fd, 0);
+		ASSERT_EQ(0, spapr_map(self->container, data, page, iova,
 				       SPAPR_READ_WRITE));
-		nvme_init(&nvme, bdfs[0], fd, (void *)memory.vaddr,
-			  QUEUES_IOVA);
+		nvme_init(&nvme, bdfs[0], self->fd, self->memory, QUEUES_IOVA);
 		nvme_start(&nvme);
 		ASSERT_TRUE(writes_arrive(&nvme, iova, data));
-		ASSERT_EQ(0, spapr_unmap(container, iova, page));
+		ASSERT_EQ(0, spapr_unmap(self->container, iova, page));
 		ASSERT_FALSE(writes_arrive(&nvme, iova, data));
-		close(fd);
-		close(group);
-		close(container);
+		if (!v2) {
+			ASSERT_EQ(0, ioctl(self->container,
+					   VFIO_IOMMU_DISABLE));
+			ASSERT_EQ(-EPERM, spapr_map(self->container, data, page,
+						    iova, SPAPR_READ_WRITE));
+		}
+		close(self->fd);
+		close(self->group);
+		close(self->container);
 
 		/* The kernel's own DMA has it again, in each device. */
 		for (int i = 0; i < 2 && bdfs[i]; i++)
@@ -1326,7 +1533,6 @@ TEST(spapr_default_window)
 		for (int i = 0; i < 2 && bdfs[i]; i++)
 			bind_to(bdfs[i], "vfio-pci");
 	}
-	munmap((void *)memory.vaddr, SPAPR_MEMORY);
 }
 
 /* The reset of another device of the group leaves the kernel's DMA alone. */
