@@ -367,6 +367,43 @@ static int hwpt_alloc(int iommufd, u32 dev, u32 ioas, u32 *hwpt)
 	return 0;
 }
 
+static int hwpt_alloc_window(int iommufd, u32 dev, u32 ioas, u32 page_shift,
+			     u64 window_size, u32 *hwpt)
+{
+	struct iommu_hwpt_spapr_tce data = {
+		.page_shift = page_shift,
+		.window_size = window_size,
+	};
+	struct iommu_hwpt_alloc args = {
+		.size = sizeof(args),
+		.dev_id = dev,
+		.pt_id = ioas,
+		.data_type = IOMMU_HWPT_DATA_SPAPR_TCE,
+		.data_len = sizeof(data),
+		.data_uptr = (uintptr_t)&data,
+	};
+
+	if (ioctl(iommufd, IOMMU_HWPT_ALLOC, &args))
+		return -errno;
+	*hwpt = args.out_hwpt_id;
+	return 0;
+}
+
+static void get_windows(int iommufd, u32 dev,
+			struct iommu_hw_info_spapr_tce *info)
+{
+	struct iommu_hw_info args = {
+		.size = sizeof(args),
+		.dev_id = dev,
+		.data_len = sizeof(*info),
+		.data_uptr = (uintptr_t)info,
+	};
+
+	ioctl_assert(iommufd, IOMMU_GET_HW_INFO, &args);
+	VFIO_ASSERT_EQ(args.out_data_type, IOMMU_HW_INFO_TYPE_SPAPR_TCE);
+	VFIO_ASSERT_EQ(args.data_len, sizeof(*info));
+}
+
 static int attach(int fd, u32 pt)
 {
 	struct vfio_device_attach_iommufd_pt args = {
@@ -1605,6 +1642,172 @@ TEST_F(tce, small_pages)
 	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, iova, size));
 	for (u64 at = 0; at < size; at += small)
 		ASSERT_FALSE(writes_arrive(&self->nvme, iova + at, data + at));
+}
+
+/* What the device can have is what it gets, if nobody asks for less. */
+TEST_F(tce, hw_info)
+{
+	struct iommu_hw_info_spapr_tce info = {};
+	struct iommu_spapr_tce_window *window;
+	struct iommu_iova_range *range;
+
+	get_windows(self->iommufd, self->dev, &info);
+	ASSERT_EQ(0, info.flags);
+	ASSERT_EQ(self->nr_ranges, info.nr_windows);
+	window = &info.windows[variant->window];
+	range = &self->ranges[variant->window];
+	TH_LOG("window %u: pages of %#llx", variant->window,
+	       (unsigned long long)window->pgsizes);
+	ASSERT_EQ(range->start, window->start);
+	ASSERT_EQ(range->last - range->start + 1, window->size);
+	ASSERT_TRUE(window->pgsizes & (1ULL << window->page_shift));
+	ASSERT_TRUE(window->pgsizes &
+		    (variant->window ? getpagesize() : NVME_PAGE));
+}
+
+/* What it can be, and what not */
+TEST_F(tce, choose_refused)
+{
+	struct iommu_hw_info_spapr_tce info = {};
+	struct iommu_hwpt_spapr_tce data = { .__reserved = 1 };
+	struct iommu_hwpt_alloc args = {
+		.size = sizeof(args),
+		.dev_id = self->dev,
+		.pt_id = self->ioas,
+		.data_type = IOMMU_HWPT_DATA_SPAPR_TCE,
+		.data_len = sizeof(data),
+		.data_uptr = (uintptr_t)&data,
+	};
+	struct iommu_spapr_tce_window *window = &info.windows[1];
+	u32 hwpt;
+
+	get_windows(self->iommufd, self->dev, &info);
+	ASSERT_EQ(-1, ioctl(self->iommufd, IOMMU_HWPT_ALLOC, &args));
+	ASSERT_EQ(EOPNOTSUPP, errno);
+	data.__reserved = 0;
+	args.data_type = IOMMU_HWPT_DATA_VTD_S1;
+	ASSERT_EQ(-1, ioctl(self->iommufd, IOMMU_HWPT_ALLOC, &args));
+	ASSERT_EQ(EINVAL, errno);
+
+	for (u32 shift = 1; shift < 70; shift++) {
+		if (shift < 64 && window->pgsizes & (1ULL << shift))
+			continue;
+		ASSERT_EQ(-EINVAL, hwpt_alloc_window(self->iommufd, self->dev,
+						     self->ioas, shift, 0,
+						     &hwpt));
+	}
+	ASSERT_EQ(-EINVAL, hwpt_alloc_window(self->iommufd, self->dev,
+					     self->ioas, 0, 3 * SZ_64K, &hwpt));
+	ASSERT_EQ(-EINVAL, hwpt_alloc_window(self->iommufd, self->dev,
+					     self->ioas, 0, SZ_4K / 2, &hwpt));
+	ASSERT_EQ(-EINVAL, hwpt_alloc_window(self->iommufd, self->dev,
+					     self->ioas, 0, window->size * 2,
+					     &hwpt));
+	ASSERT_TRUE(nvme_identify(&self->nvme, QUEUES_IOVA + NVME_PRPS) == 0);
+}
+
+static u64 huge_page_size(void)
+{
+	char line[128];
+	u64 kb = 0;
+	FILE *file;
+
+	file = fopen("/proc/meminfo", "r");
+	VFIO_ASSERT_NOT_NULL(file);
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "Hugepagesize: %lu", &kb) == 1)
+			break;
+	}
+	fclose(file);
+	return kb * SZ_1K;
+}
+
+/* Memory that is mapped by pages of @size, or NULL */
+static void *alloc_pages(u64 size)
+{
+	void *memory;
+
+	if (size <= getpagesize())
+		return alloc_memory(SZ_32M);
+	if (size > huge_page_size())
+		return NULL;
+	memory = mmap(NULL, SZ_32M, PROT_READ | PROT_WRITE,
+		      MAP_ANONYMOUS | MAP_SHARED | MAP_POPULATE | MAP_HUGETLB,
+		      -1, 0);
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Another size of pages, and of the window, for each that there is */
+static void choose(struct __test_metadata *const _metadata, int iommufd,
+		   u32 dev, struct nvme *nvme, u32 shift, u64 start)
+{
+	u64 size = 1ULL << shift, page = getpagesize(), iova, queues;
+	u64 length = size > page ? size : page;
+	void *memory = alloc_pages(size);
+	struct iommu_iova_range ranges[4];
+	u32 ioas = ioas_alloc(iommufd), hwpt;
+
+	ASSERT_EQ(0, hwpt_alloc_window(iommufd, dev, ioas, shift, SZ_512M,
+				       &hwpt));
+	ASSERT_EQ(2, ioas_ranges(iommufd, ioas, ranges, ARRAY_SIZE(ranges)));
+	ASSERT_EQ(start, ranges[1].start);
+	ASSERT_EQ(start + SZ_512M - 1, ranges[1].last);
+
+	queues = nvme->iova;
+	ASSERT_EQ(0, ioas_map(iommufd, ioas, nvme->memory, NVME_MEMORY,
+			      &queues, READ_WRITE));
+	ASSERT_EQ(0, attach(nvme->fd, hwpt));
+	nvme_start(nvme);
+
+	/* Less than a page of the window is refused. */
+	iova = start + SZ_64M;
+	if (size > NVME_PAGE)
+		ASSERT_EQ(-EINVAL, ioas_map(iommufd, ioas, nvme->memory,
+					    NVME_PAGE, &iova, READ_WRITE));
+
+	TH_LOG("pages of %#llx%s", (unsigned long long)size,
+	       memory ? "" : ": no memory for these");
+	if (memory) {
+		ASSERT_EQ(0, ioas_map(iommufd, ioas, memory, 2 * length, &iova,
+				      READ_WRITE));
+		for (u64 at = 0; at < 2 * length; at += length / 2)
+			ASSERT_TRUE(writes_arrive(nvme, iova + at,
+						  memory + at));
+		ASSERT_EQ(0, ioas_unmap(iommufd, ioas, iova, 2 * length));
+		ASSERT_FALSE(writes_arrive(nvme, iova + length, memory + length));
+		munmap(memory, SZ_32M);
+	}
+
+	/* The end of the window, and the first page that is in none */
+	iova = start + SZ_512M;
+	ASSERT_NE(0, ioas_map(iommufd, ioas, nvme->memory, NVME_MEMORY, &iova,
+			      READ_WRITE));
+}
+
+TEST_F_TIMEOUT(tce, choose, 120)
+{
+	struct iommu_hw_info_spapr_tce info = {};
+	u32 nr = 0;
+
+	if (!variant->window)
+		return;
+
+	get_windows(self->iommufd, self->dev, &info);
+	for (u32 shift = 12; shift < 30; shift++) {
+		if (!(info.windows[1].pgsizes & (1ULL << shift)))
+			continue;
+		choose(_metadata, self->iommufd, self->dev, &self->nvme, shift,
+		       info.windows[1].start);
+		nr++;
+	}
+	ASSERT_GE(nr, 2);
+
+	/* And back to what it was */
+	ASSERT_EQ(0, attach(self->nvme.fd, self->ioas));
+	nvme_start(&self->nvme);
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory,
+			      getpagesize(), &self->iova, READ_WRITE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
 }
 
 int main(int argc, char *argv[])
