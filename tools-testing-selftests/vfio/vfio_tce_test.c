@@ -1572,6 +1572,64 @@ TEST_F(spapr_default, window)
 	}
 }
 
+/* What the hypervisor said last of the windows it has left, or -1 */
+static int windows_left(void)
+{
+	char record[1024], *at;
+	int left = -1, fd;
+	ssize_t len;
+
+	fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	VFIO_ASSERT_GE(fd, 0);
+	while ((len = read(fd, record, sizeof(record) - 1)) > 0 ||
+	       (len < 0 && errno == EPIPE)) {
+		if (len < 0)
+			continue;
+		record[len] = 0;
+		at = strstr(record, "ibm,query-pe-dma-windows");
+		if (at)
+			at = strstr(at, " wn=");
+		if (at)
+			left = atoi(at + 4);
+	}
+	close(fd);
+	return left;
+}
+
+/* The hypervisor has one more window left if the default one is removed. */
+TEST(default_window_removed)
+{
+	int container, group, fd, left[2];
+	u64 start;
+
+	for (int i = 0; i < 2; i++) {
+		container = open("/dev/vfio/vfio", O_RDWR);
+		ASSERT_GE(container, 0);
+		group = open_group(bdfs[0]);
+		ASSERT_GE(group, 0);
+		ioctl_assert(group, VFIO_GROUP_SET_CONTAINER, &container);
+		ioctl_assert(container, VFIO_SET_IOMMU,
+			     (void *)VFIO_SPAPR_TCE_v2_IOMMU);
+		fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdfs[0]);
+		ASSERT_GE(fd, 0);
+		if (i)
+			ASSERT_EQ(0, spapr_remove(container, 0));
+		ASSERT_EQ(0, spapr_create(container, &start));
+		left[i] = windows_left();
+		close(fd);
+		close(group);
+		close(container);
+	}
+	/* A host bridge has both at all times, and nobody to ask. */
+	if (left[0] >= 0)
+		EXPECT_EQ(left[0] + 1, left[1]);
+
+	/* And the kernel has one again. */
+	bind_to(bdfs[0], "nvme");
+	EXPECT_TRUE(kernel_dma_works(bdfs[0], 0x31));
+	bind_to(bdfs[0], "vfio-pci");
+}
+
 /* The reset of another device of the group leaves the kernel's DMA alone. */
 TEST(reset_beside)
 {
