@@ -18,7 +18,9 @@
  * far as it has anything, and to detach it is to clear that.
  *
  * Which windows a domain has is the same all its life, and said by the platform
- * for the device that it is allocated for. A group that has others cannot use it.
+ * for the device that it is allocated for. Userspace may choose the page size of
+ * the 64-bit window, and a smaller size. A group that cannot have these windows
+ * cannot use the domain.
  *
  * While a group has no paging domain its windows are those of the kernel's own DMA
  * (the platform domain), or of the VFIO container for sPAPR (the blocked domain).
@@ -34,6 +36,7 @@
  */
 #include <linux/cleanup.h>
 #include <linux/err.h>
+#include <linux/export.h>
 #include <linux/iommu.h>
 #include <linux/list.h>
 #include <linux/log2.h>
@@ -397,7 +400,41 @@ void spapr_tce_paging_detach(struct iommu_table_group *table_group)
 	tce_group_unlink(td, table_group);
 }
 
-/* Are the windows of a group those of the domain? */
+/*
+ * Take a group from a domain that has other windows, and give it those of this
+ * one. Unlike a replacement, nothing can be reached in between.
+ */
+static int tce_domain_exchange(struct tce_domain *td, struct tce_domain *old,
+			       struct iommu_table_group *table_group)
+{
+	int rc;
+
+	scoped_guard(rwsem_write, &old->lock) {
+		tce_windows_unset(old, table_group, old->nr_windows);
+		tce_group_unlink(old, table_group);
+	}
+	rc = tce_domain_install(td, table_group);
+	if (rc)
+		WARN_ON(tce_domain_install(old, table_group));
+	return rc;
+}
+
+static bool tce_domains_alike(struct tce_domain *td, struct tce_domain *old)
+{
+	if (td->nr_windows != old->nr_windows)
+		return false;
+	for (int num = 0; num < td->nr_windows; num++) {
+		struct tce_geometry *own = &td->windows[num].geometry;
+		struct tce_geometry *other = &old->windows[num].geometry;
+
+		if (own->start != other->start || own->size != other->size ||
+		    own->page_shift != other->page_shift)
+			return false;
+	}
+	return true;
+}
+
+/* Can a group have the windows of the domain? */
 static int tce_domain_fits(struct tce_domain *td,
 			   struct iommu_table_group *table_group)
 {
@@ -415,8 +452,8 @@ static int tce_domain_fits(struct tce_domain *td,
 		struct tce_geometry *own = &td->windows[nr].geometry;
 
 		if (geometry[nr].start != own->start ||
-		    geometry[nr].size != own->size ||
-		    geometry[nr].page_shift != own->page_shift)
+		    geometry[nr].size < own->size ||
+		    !(geometry[nr].pgsizes & BIT_ULL(own->page_shift)))
 			return -EINVAL;
 	}
 	return 0;
@@ -433,6 +470,7 @@ static int tce_attach_dev(struct iommu_domain *domain, struct device *dev,
 		iommu_group_get_iommudata(dev->iommu_group);
 	bool owned = !old || old->type != IOMMU_DOMAIN_PLATFORM;
 	struct tce_domain *td = to_tce_domain(domain);
+	struct tce_domain *other;
 	int rc;
 
 	guard(mutex)(&tce_groups_lock);
@@ -450,11 +488,15 @@ static int tce_attach_dev(struct iommu_domain *domain, struct device *dev,
 		if (rc)
 			return -EBUSY;
 	}
-	if (table_group->paging)
-		rc = tce_domain_replace(td, to_tce_domain(table_group->paging),
-					table_group);
-	else
+	if (table_group->paging) {
+		other = to_tce_domain(table_group->paging);
+		if (tce_domains_alike(td, other))
+			rc = tce_domain_replace(td, other, table_group);
+		else
+			rc = tce_domain_exchange(td, other, table_group);
+	} else {
 		rc = tce_domain_install(td, table_group);
+	}
 	if (rc && !owned)
 		table_group->ops->release_ownership(table_group, dev);
 
@@ -538,6 +580,8 @@ static size_t tce_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 	if (num < 0)
 		return 0;
 	window = &td->windows[num];
+	if (!IS_ALIGNED(iova | size, BIT_ULL(window->geometry.page_shift)))
+		return 0;
 
 	pt = &window->pt.iommu;
 	iommu_iotlb_gather_init(&tables);
@@ -659,46 +703,119 @@ static void tce_domain_set_geometry(struct tce_domain *td)
 		}
 		shift = min(shift, last->geometry.page_shift);
 	}
-	/* One size lets the core map a run with one call */
-	td->domain.pgsize_bitmap = BIT_ULL(shift);
+	/*
+	 * One size lets the core map a run with one call. iommufd takes none
+	 * that is larger than a page: what is not aligned to the window's own
+	 * pages is refused when it is mapped.
+	 */
+	td->domain.pgsize_bitmap = BIT_ULL(min_t(u32, shift, PAGE_SHIFT));
+}
+
+/* The page sizes that there is a format for */
+static u64 tce_formats_pgsizes(void)
+{
+	u64 pgsizes = 0;
+
+	for (int i = 0; i < ARRAY_SIZE(tce_formats); i++)
+		pgsizes |= BIT_ULL(tce_formats[i].page_shift);
+	return pgsizes;
+}
+
+static int tce_group_geometry(struct iommu_table_group *table_group,
+			      struct tce_geometry *geometry)
+{
+	int nr;
+
+	if (!table_group || !table_group->ops || !table_group->ops->paging)
+		return -ENODEV;
+
+	guard(mutex)(&tce_groups_lock);
+
+	nr = table_group->ops->paging->geometry(table_group, geometry);
+	for (int num = 0; num < nr; num++)
+		geometry[num].pgsizes &= tce_formats_pgsizes();
+	return nr;
+}
+
+/* Have the window that userspace asks for in place of the 64-bit one. */
+static int tce_geometry_choose(struct tce_geometry *geometry, int nr,
+			       const struct iommu_user_data *user_data)
+{
+	struct tce_geometry *window = &geometry[nr - 1];
+	struct iommu_hwpt_spapr_tce data;
+	int rc;
+
+	rc = iommu_copy_struct_from_user(&data, user_data,
+					 IOMMU_HWPT_DATA_SPAPR_TCE,
+					 window_size);
+	if (rc)
+		return rc;
+	if (data.__reserved)
+		return -EOPNOTSUPP;
+	if (window->start < SZ_4G)
+		return -ENODEV;
+
+	if (data.page_shift) {
+		if (data.page_shift >= 64 ||
+		    !(window->pgsizes & BIT_ULL(data.page_shift)))
+			return -EINVAL;
+		window->page_shift = data.page_shift;
+	}
+	if (data.window_size) {
+		if (!is_power_of_2(data.window_size) ||
+		    data.window_size > window->size)
+			return -EINVAL;
+		window->size = data.window_size;
+	}
+	return window->size < BIT_ULL(window->page_shift) ? -EINVAL : 0;
 }
 
 /**
  * spapr_tce_domain_alloc_paging - Allocate a paging domain
  * @dev: A device of the group that the domain is for in the first place
+ * @flags: None is supported
+ * @user_data: NULL, or a struct iommu_hwpt_spapr_tce, which chooses the 64-bit window
  *
  * Context: May sleep.
  * Return: The domain, or an error pointer:
  *  * -EBUSY: the platform has to try where the windows are, and cannot, as the
  *    kernel itself or a VFIO container uses them
- *  * -ENODEV: the group has no windows
+ *  * -ENODEV: the group has no windows, or not the one that @user_data is about
+ *  * -EINVAL: the platform does not have the window of @user_data
+ *  * -EOPNOTSUPP: flags, or reserved fields that are not 0
  *  * -ENOMEM: no memory
+ *  * what copying @user_data returns
  */
-struct iommu_domain *spapr_tce_domain_alloc_paging(struct device *dev)
+struct iommu_domain *
+spapr_tce_domain_alloc_paging(struct device *dev, u32 flags,
+			      const struct iommu_user_data *user_data)
 {
 	struct iommu_table_group *table_group =
 		iommu_group_get_iommudata(dev->iommu_group);
 	struct tce_geometry geometry[IOMMU_TABLE_GROUP_MAX_TABLES] = {};
-	const struct tce_paging_ops *ops = table_group->ops->paging;
 	struct tce_domain *td;
 	int nr, rc;
 
-	if (!ops)
-		return ERR_PTR(-ENODEV);
+	if (flags)
+		return ERR_PTR(-EOPNOTSUPP);
 
-	scoped_guard(mutex, &tce_groups_lock)
-		nr = ops->geometry(table_group, geometry);
+	nr = tce_group_geometry(table_group, geometry);
 	if (nr < 0)
 		return ERR_PTR(nr);
 	if (WARN_ON(!nr))
 		return ERR_PTR(-ENODEV);
+	if (user_data) {
+		rc = tce_geometry_choose(geometry, nr, user_data);
+		if (rc)
+			return ERR_PTR(rc);
+	}
 
 	td = kzalloc_obj(*td, GFP_KERNEL_ACCOUNT);
 	if (!td)
 		return ERR_PTR(-ENOMEM);
 	init_rwsem(&td->lock);
 	INIT_LIST_HEAD(&td->groups);
-	td->ops = ops;
+	td->ops = table_group->ops->paging;
 
 	for (int num = 0; num < nr; num++) {
 		td->windows[num].geometry = geometry[num];
@@ -709,6 +826,7 @@ struct iommu_domain *spapr_tce_domain_alloc_paging(struct device *dev)
 	}
 
 	tce_domain_set_geometry(td);
+	td->domain.type = IOMMU_DOMAIN_UNMANAGED;
 	td->domain.ops = &tce_domain_ops;
 	return &td->domain;
 
@@ -716,5 +834,88 @@ err_free:
 	tce_domain_free(&td->domain);
 	return ERR_PTR(rc);
 }
+
+/**
+ * spapr_tce_hw_info - Say which windows a device can have
+ * @dev: The device
+ * @length: Size of what is returned
+ * @type: IOMMU_HW_INFO_TYPE_SPAPR_TCE, or the default in its place
+ *
+ * Context: May sleep.
+ * Return: A struct iommu_hw_info_spapr_tce to be freed, or an error pointer as from
+ * spapr_tce_domain_alloc_paging()
+ */
+void *spapr_tce_hw_info(struct device *dev, u32 *length,
+			enum iommu_hw_info_type *type)
+{
+	struct tce_geometry geometry[IOMMU_TABLE_GROUP_MAX_TABLES] = {};
+	struct iommu_hw_info_spapr_tce *info;
+	int nr;
+
+	static_assert(ARRAY_SIZE(info->windows) == IOMMU_TABLE_GROUP_MAX_TABLES);
+
+	if (*type != IOMMU_HW_INFO_TYPE_DEFAULT &&
+	    *type != IOMMU_HW_INFO_TYPE_SPAPR_TCE)
+		return ERR_PTR(-EOPNOTSUPP);
+
+	nr = tce_group_geometry(iommu_group_get_iommudata(dev->iommu_group),
+				geometry);
+	if (nr < 0)
+		return ERR_PTR(nr);
+
+	info = kzalloc_obj(*info);
+	if (!info)
+		return ERR_PTR(-ENOMEM);
+	info->nr_windows = nr;
+	for (int num = 0; num < nr; num++) {
+		info->windows[num].start = geometry[num].start;
+		info->windows[num].size = geometry[num].size;
+		info->windows[num].pgsizes = geometry[num].pgsizes;
+		info->windows[num].page_shift = geometry[num].page_shift;
+	}
+	*length = sizeof(*info);
+	*type = IOMMU_HW_INFO_TYPE_SPAPR_TCE;
+	return info;
+}
+
+/**
+ * spapr_tce_group_geometry - Say which windows a paging domain of a group has
+ * @group: The group
+ * @geometry: Room for IOMMU_TABLE_GROUP_MAX_TABLES windows
+ *
+ * Context: May sleep.
+ * Return: The number of windows, or
+ *  * -EBUSY: the platform has to try where the windows are, and cannot, as the
+ *    kernel itself or a VFIO container uses them
+ *  * -ENODEV: the group has no windows
+ */
+int spapr_tce_group_geometry(struct iommu_group *group,
+			     struct tce_geometry *geometry)
+{
+	return tce_group_geometry(iommu_group_get_iommudata(group), geometry);
+}
+EXPORT_SYMBOL_GPL(spapr_tce_group_geometry);
+
+/**
+ * spapr_tce_domain_geometry - Say which windows a domain has
+ * @domain: Any domain
+ * @geometry: Room for IOMMU_TABLE_GROUP_MAX_TABLES windows
+ *
+ * Context: Any.
+ * Return: The number of windows, or -EINVAL if it is no domain over TCE tables.
+ */
+int spapr_tce_domain_geometry(struct iommu_domain *domain,
+			      struct tce_geometry *geometry)
+{
+	struct tce_domain *td;
+
+	if (domain->ops != &tce_domain_ops)
+		return -EINVAL;
+	td = to_tce_domain(domain);
+	for (int num = 0; num < td->nr_windows; num++)
+		geometry[num] = td->windows[num].geometry;
+	return td->nr_windows;
+}
+EXPORT_SYMBOL_GPL(spapr_tce_domain_geometry);
 
 MODULE_IMPORT_NS("GENERIC_PT_IOMMU");

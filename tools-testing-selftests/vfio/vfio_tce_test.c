@@ -367,6 +367,43 @@ static int hwpt_alloc(int iommufd, u32 dev, u32 ioas, u32 *hwpt)
 	return 0;
 }
 
+static int hwpt_alloc_window(int iommufd, u32 dev, u32 ioas, u32 page_shift,
+			     u64 window_size, u32 *hwpt)
+{
+	struct iommu_hwpt_spapr_tce data = {
+		.page_shift = page_shift,
+		.window_size = window_size,
+	};
+	struct iommu_hwpt_alloc args = {
+		.size = sizeof(args),
+		.dev_id = dev,
+		.pt_id = ioas,
+		.data_type = IOMMU_HWPT_DATA_SPAPR_TCE,
+		.data_len = sizeof(data),
+		.data_uptr = (uintptr_t)&data,
+	};
+
+	if (ioctl(iommufd, IOMMU_HWPT_ALLOC, &args))
+		return -errno;
+	*hwpt = args.out_hwpt_id;
+	return 0;
+}
+
+static void get_windows(int iommufd, u32 dev,
+			struct iommu_hw_info_spapr_tce *info)
+{
+	struct iommu_hw_info args = {
+		.size = sizeof(args),
+		.dev_id = dev,
+		.data_len = sizeof(*info),
+		.data_uptr = (uintptr_t)info,
+	};
+
+	ioctl_assert(iommufd, IOMMU_GET_HW_INFO, &args);
+	VFIO_ASSERT_EQ(args.out_data_type, IOMMU_HW_INFO_TYPE_SPAPR_TCE);
+	VFIO_ASSERT_EQ(args.data_len, sizeof(*info));
+}
+
 static int attach(int fd, u32 pt)
 {
 	struct vfio_device_attach_iommufd_pt args = {
@@ -757,7 +794,7 @@ TEST_F(tce, two_devices)
 }
 
 /*
- * The container for sPAPR
+ * The container for sPAPR, and the one that iommufd has in its place
  */
 
 FIXTURE(spapr) {
@@ -769,14 +806,30 @@ FIXTURE(spapr) {
 };
 
 FIXTURE_VARIANT(spapr) {
+	const char *path;
 	u32 window;
 };
 
+#define CONTAINER	"/dev/vfio/vfio"
+#define IOMMUFD		"/dev/iommu"
+
 FIXTURE_VARIANT_ADD(spapr, window_32bit) {
+	.path = CONTAINER,
 	.window = 0,
 };
 
 FIXTURE_VARIANT_ADD(spapr, window_64bit) {
+	.path = CONTAINER,
+	.window = 1,
+};
+
+FIXTURE_VARIANT_ADD(spapr, iommufd_32bit) {
+	.path = IOMMUFD,
+	.window = 0,
+};
+
+FIXTURE_VARIANT_ADD(spapr, iommufd_64bit) {
+	.path = IOMMUFD,
 	.window = 1,
 };
 
@@ -816,6 +869,18 @@ static int spapr_unmap(int container, u64 iova, u64 size)
 	};
 
 	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &args) ? -errno : 0;
+}
+
+static int spapr_register(int container, void *memory, u64 size)
+{
+	struct vfio_iommu_spapr_register_memory args = {
+		.argsz = sizeof(args),
+		.vaddr = (uintptr_t)memory,
+		.size = size,
+	};
+
+	return ioctl(container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &args) ?
+	       -errno : 0;
 }
 
 static int spapr_unregister(int container, void *memory, u64 size)
@@ -858,14 +923,10 @@ static int spapr_remove(int container, u64 start)
 FIXTURE_SETUP(spapr)
 {
 	struct vfio_iommu_spapr_tce_info info = { .argsz = sizeof(info) };
-	struct vfio_iommu_spapr_register_memory memory = {
-		.argsz = sizeof(memory),
-		.size = SPAPR_MEMORY,
-	};
 	u64 start;
 	int fd;
 
-	self->container = open("/dev/vfio/vfio", O_RDWR);
+	self->container = open(variant->path, O_RDWR);
 	ASSERT_GE(self->container, 0);
 	self->group = open_group(bdfs[0]);
 	ASSERT_GE(self->group, 0);
@@ -880,8 +941,8 @@ FIXTURE_SETUP(spapr)
 	ASSERT_TRUE(info.ddw.pgsizes & getpagesize());
 
 	self->memory = alloc_memory(SPAPR_MEMORY);
-	memory.vaddr = (uintptr_t)self->memory;
-	ioctl_assert(self->container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &memory);
+	ASSERT_EQ(0, spapr_register(self->container, self->memory,
+				    SPAPR_MEMORY));
 
 	/* The container makes the default window with the first mapping. */
 	ASSERT_EQ(0, spapr_map(self->container, self->memory, NVME_MEMORY,
@@ -963,6 +1024,120 @@ TEST_F(spapr, refused)
 	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, data));
 	ASSERT_FALSE(writes_arrive(&self->nvme, self->iova + page, other));
 	munmap(other, page);
+}
+
+/* What a program asks before it chooses, and what the second version has not */
+TEST_F(spapr, extensions)
+{
+	struct vfio_iommu_spapr_tce_info info = { .argsz = 4 };
+	struct vfio_eeh_pe_op op = {
+		.argsz = sizeof(op),
+		.op = VFIO_EEH_PE_GET_STATE,
+	};
+
+	ASSERT_EQ(1, ioctl(self->container, VFIO_CHECK_EXTENSION,
+			   VFIO_SPAPR_TCE_v2_IOMMU));
+	ASSERT_EQ(1, ioctl(self->container, VFIO_CHECK_EXTENSION,
+			   VFIO_SPAPR_TCE_IOMMU));
+	ASSERT_EQ(0, ioctl(self->container, VFIO_CHECK_EXTENSION,
+			   VFIO_TYPE1_IOMMU));
+	ASSERT_EQ(0, ioctl(self->container, VFIO_CHECK_EXTENSION,
+			   VFIO_TYPE1v2_IOMMU));
+
+	ASSERT_EQ(-1, ioctl(self->container, VFIO_SET_IOMMU,
+			    VFIO_SPAPR_TCE_v2_IOMMU));
+	ASSERT_EQ(EINVAL, errno);
+	ASSERT_EQ(-1, ioctl(self->container, VFIO_IOMMU_ENABLE));
+	ASSERT_EQ(ENOTTY, errno);
+	ASSERT_EQ(-1, ioctl(self->container, VFIO_IOMMU_SPAPR_TCE_GET_INFO,
+			    &info));
+	ASSERT_EQ(EINVAL, errno);
+
+	/* What it says about EEH is true */
+	if (!ioctl(self->container, VFIO_CHECK_EXTENSION, VFIO_EEH)) {
+		ASSERT_EQ(-1, ioctl(self->container, VFIO_EEH_PE_OP, &op));
+		if (!strcmp(variant->path, IOMMUFD))
+			ASSERT_EQ(ENOTTY, errno);
+	}
+}
+
+/* Any page can be unmapped and mapped again, whatever it was mapped with. */
+TEST_F(spapr, pieces)
+{
+	u64 page = getpagesize(), iova = self->iova;
+	void *data = self->memory + SZ_1M;
+	void *other = self->memory + SPAPR_MEMORY - page;
+
+	ASSERT_EQ(0, spapr_map(self->container, data, 8 * page, iova,
+			       SPAPR_READ_WRITE));
+	for (int i = 0; i < 8; i++)
+		ASSERT_TRUE(writes_arrive(&self->nvme, iova + i * page,
+					  data + i * page));
+
+	ASSERT_EQ(0, spapr_unmap(self->container, iova + 3 * page, page));
+	for (int i = 0; i < 8; i++)
+		ASSERT_EQ(i != 3, writes_arrive(&self->nvme, iova + i * page,
+						data + i * page));
+
+	/* The place of one page and of a hole */
+	memset(data, 0xa5, 8 * page);
+	ASSERT_EQ(0, spapr_map(self->container, other, page, iova + 5 * page,
+			       SPAPR_READ_WRITE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, iova + 5 * page, other));
+	ASSERT_TRUE(is_filled_with(data, 0xa5, 8 * page));
+	ASSERT_EQ(0, spapr_map(self->container, other, page, iova + 3 * page,
+			       SPAPR_READ_WRITE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, iova + 3 * page, other));
+	ASSERT_TRUE(writes_arrive(&self->nvme, iova + 4 * page,
+				  data + 4 * page));
+
+	/* More than what is mapped, and what is not mapped at all */
+	ASSERT_EQ(0, spapr_unmap(self->container, iova + page, 9 * page));
+	ASSERT_EQ(0, spapr_unmap(self->container, iova + page, 9 * page));
+	memset(data, 0xa5, 8 * page);
+	memset(other, 0xa5, page);
+	for (int i = 1; i < 10; i++)
+		nvme_identify(&self->nvme, iova + i * page);
+	ASSERT_TRUE(is_filled_with(data, 0xa5, 8 * page));
+	ASSERT_TRUE(is_filled_with(other, 0xa5, page));
+	ASSERT_TRUE(writes_arrive(&self->nvme, iova, data));
+}
+
+/* Memory is registered as a whole, and mapped as one likes. */
+TEST_F(spapr, memory)
+{
+	u64 page = getpagesize(), iova = self->iova;
+	void *memory = alloc_memory(4 * page);
+	int c = self->container;
+
+	ASSERT_EQ(-EINVAL, spapr_register(c, memory + 1, page));
+	ASSERT_EQ(-EINVAL, spapr_register(c, memory, page + 1));
+	ASSERT_EQ(-ENOENT, spapr_unregister(c, memory, page));
+	ASSERT_EQ(0, spapr_register(c, memory, 2 * page));
+	ASSERT_EQ(-EBUSY, spapr_register(c, memory, 2 * page));
+	ASSERT_EQ(-EINVAL, spapr_register(c, memory + page, 2 * page));
+	ASSERT_EQ(0, spapr_register(c, memory + 2 * page, page));
+
+	/* Two of them in one mapping, but nothing beyond */
+	ASSERT_EQ(0, spapr_map(c, memory, 3 * page, iova, SPAPR_READ_WRITE));
+	for (int i = 0; i < 3; i++)
+		ASSERT_TRUE(writes_arrive(&self->nvme, iova + i * page,
+					  memory + i * page));
+	ASSERT_EQ(-EBUSY, spapr_unregister(c, memory + 2 * page, page));
+	ASSERT_EQ(0, spapr_unmap(c, iova + 2 * page, page));
+	ASSERT_EQ(0, spapr_unregister(c, memory + 2 * page, page));
+	ASSERT_EQ(-EINVAL, spapr_map(c, memory + 2 * page, page,
+				     iova + 2 * page, SPAPR_READ_WRITE));
+
+	/* A page of it that is still mapped keeps all of it. */
+	ASSERT_EQ(0, spapr_unmap(c, iova, page));
+	ASSERT_EQ(-EBUSY, spapr_unregister(c, memory, 2 * page));
+	ASSERT_EQ(-ENOENT, spapr_unregister(c, memory, page));
+	ASSERT_TRUE(writes_arrive(&self->nvme, iova + page, memory + page));
+	ASSERT_EQ(0, spapr_unmap(c, iova + page, page));
+	ASSERT_EQ(0, spapr_unregister(c, memory, 2 * page));
+	ASSERT_EQ(-ENOENT, spapr_unregister(c, memory, 2 * page));
+	munmap(memory, 4 * page);
 }
 
 /* The second window can go away, and come back with nothing in it. */
@@ -1276,47 +1451,116 @@ TEST_F(spapr, join)
 	ASSERT_FALSE(writes_arrive(&self->nvme, self->iova, data));
 }
 
-/* The default window alone, all that there is without DDW */
-TEST(spapr_default_window)
-{
-	struct vfio_iommu_spapr_register_memory memory = {
-		.argsz = sizeof(memory),
-		.size = SPAPR_MEMORY,
-	};
-	u64 page = getpagesize(), iova = QUEUES_IOVA + SZ_1M;
-	int container, group, fd;
-	struct nvme nvme;
-	void *data;
+FIXTURE(spapr_default) {
+	int container;
+	int group;
+	int fd;
+	void *memory;
+};
 
-	memory.vaddr = (uintptr_t)alloc_memory(SPAPR_MEMORY);
-	data = (void *)memory.vaddr + SPAPR_MEMORY - page;
+FIXTURE_VARIANT(spapr_default) {
+	const char *path;
+	unsigned long type;
+};
+
+FIXTURE_VARIANT_ADD(spapr_default, container_v1) {
+	.path = CONTAINER,
+	.type = VFIO_SPAPR_TCE_IOMMU,
+};
+
+FIXTURE_VARIANT_ADD(spapr_default, container_v2) {
+	.path = CONTAINER,
+	.type = VFIO_SPAPR_TCE_v2_IOMMU,
+};
+
+FIXTURE_VARIANT_ADD(spapr_default, iommufd_v1) {
+	.path = IOMMUFD,
+	.type = VFIO_SPAPR_TCE_IOMMU,
+};
+
+FIXTURE_VARIANT_ADD(spapr_default, iommufd_v2) {
+	.path = IOMMUFD,
+	.type = VFIO_SPAPR_TCE_v2_IOMMU,
+};
+
+FIXTURE_SETUP(spapr_default)
+{
+	self->memory = alloc_memory(SPAPR_MEMORY);
+}
+
+FIXTURE_TEARDOWN(spapr_default)
+{
+	munmap(self->memory, SPAPR_MEMORY);
+}
+
+/* The default window alone, all that there is without DDW and in version 1 */
+TEST_F(spapr_default, window)
+{
+	bool v2 = variant->type == VFIO_SPAPR_TCE_v2_IOMMU;
+	u64 page = getpagesize(), iova = QUEUES_IOVA + SZ_1M;
+	void *data = self->memory + SPAPR_MEMORY - page;
+	struct vfio_iommu_spapr_tce_info info;
+	struct nvme nvme;
+	u64 start;
 
 	for (u8 round = 0; round < 2; round++) {
-		container = open("/dev/vfio/vfio", O_RDWR);
-		ASSERT_GE(container, 0);
-		group = open_group(bdfs[0]);
-		ASSERT_GE(group, 0);
-		ioctl_assert(group, VFIO_GROUP_SET_CONTAINER, &container);
-		ioctl_assert(container, VFIO_SET_IOMMU,
-			     (void *)VFIO_SPAPR_TCE_v2_IOMMU);
-		fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdfs[0]);
-		ASSERT_GE(fd, 0);
-		ioctl_assert(container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY,
-			     &memory);
-		ASSERT_EQ(0, spapr_map(container, (void *)memory.vaddr,
+		self->container = open(variant->path, O_RDWR);
+		ASSERT_GE(self->container, 0);
+		self->group = open_group(bdfs[0]);
+		ASSERT_GE(self->group, 0);
+		ioctl_assert(self->group, VFIO_GROUP_SET_CONTAINER,
+			     &self->container);
+		ioctl_assert(self->container, VFIO_SET_IOMMU,
+			     (void *)variant->type);
+
+		/* Programs map before they open a device. */
+		info = (struct vfio_iommu_spapr_tce_info) {
+			.argsz = sizeof(info)
+		};
+		ioctl_assert(self->container, VFIO_IOMMU_SPAPR_TCE_GET_INFO,
+			     &info);
+		ASSERT_EQ(0, info.dma32_window_start);
+		ASSERT_GE(info.dma32_window_size, SZ_16M);
+		ASSERT_EQ(-EPERM, spapr_map(self->container, data, page, iova,
+					    SPAPR_READ_WRITE));
+		if (v2) {
+			ASSERT_EQ(0, spapr_register(self->container,
+						    self->memory,
+						    SPAPR_MEMORY));
+		} else {
+			ASSERT_EQ(0, info.flags);
+			ASSERT_EQ(0, ioctl(self->container, VFIO_IOMMU_ENABLE));
+			ASSERT_EQ(-1, ioctl(self->container,
+					    VFIO_IOMMU_ENABLE));
+			ASSERT_EQ(EBUSY, errno);
+			ASSERT_EQ(-ENOTTY, spapr_register(self->container,
+							  self->memory,
+							  SPAPR_MEMORY));
+			ASSERT_EQ(-ENOTTY, spapr_create(self->container,
+							&start));
+		}
+		ASSERT_EQ(0, spapr_map(self->container, self->memory,
 				       NVME_MEMORY, QUEUES_IOVA,
 				       SPAPR_READ_WRITE));
-		ASSERT_EQ(0, spapr_map(container, data, page, iova,
+		self->fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD,
+				 bdfs[0]);
+		ASSERT_GE(self->fd, 0);
+		ASSERT_EQ(0, spapr_map(self->container, data, page, iova,
 				       SPAPR_READ_WRITE));
-		nvme_init(&nvme, bdfs[0], fd, (void *)memory.vaddr,
-			  QUEUES_IOVA);
+		nvme_init(&nvme, bdfs[0], self->fd, self->memory, QUEUES_IOVA);
 		nvme_start(&nvme);
 		ASSERT_TRUE(writes_arrive(&nvme, iova, data));
-		ASSERT_EQ(0, spapr_unmap(container, iova, page));
+		ASSERT_EQ(0, spapr_unmap(self->container, iova, page));
 		ASSERT_FALSE(writes_arrive(&nvme, iova, data));
-		close(fd);
-		close(group);
-		close(container);
+		if (!v2) {
+			ASSERT_EQ(0, ioctl(self->container,
+					   VFIO_IOMMU_DISABLE));
+			ASSERT_EQ(-EPERM, spapr_map(self->container, data, page,
+						    iova, SPAPR_READ_WRITE));
+		}
+		close(self->fd);
+		close(self->group);
+		close(self->container);
 
 		/* The kernel's own DMA has it again, in each device. */
 		for (int i = 0; i < 2 && bdfs[i]; i++)
@@ -1326,7 +1570,64 @@ TEST(spapr_default_window)
 		for (int i = 0; i < 2 && bdfs[i]; i++)
 			bind_to(bdfs[i], "vfio-pci");
 	}
-	munmap((void *)memory.vaddr, SPAPR_MEMORY);
+}
+
+/* What the hypervisor said last of the windows it has left, or -1 */
+static int windows_left(void)
+{
+	char record[1024], *at;
+	int left = -1, fd;
+	ssize_t len;
+
+	fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	VFIO_ASSERT_GE(fd, 0);
+	while ((len = read(fd, record, sizeof(record) - 1)) > 0 ||
+	       (len < 0 && errno == EPIPE)) {
+		if (len < 0)
+			continue;
+		record[len] = 0;
+		at = strstr(record, "ibm,query-pe-dma-windows");
+		if (at)
+			at = strstr(at, " wn=");
+		if (at)
+			left = atoi(at + 4);
+	}
+	close(fd);
+	return left;
+}
+
+/* The hypervisor has one more window left if the default one is removed. */
+TEST(default_window_removed)
+{
+	int container, group, fd, left[2];
+	u64 start;
+
+	for (int i = 0; i < 2; i++) {
+		container = open("/dev/vfio/vfio", O_RDWR);
+		ASSERT_GE(container, 0);
+		group = open_group(bdfs[0]);
+		ASSERT_GE(group, 0);
+		ioctl_assert(group, VFIO_GROUP_SET_CONTAINER, &container);
+		ioctl_assert(container, VFIO_SET_IOMMU,
+			     (void *)VFIO_SPAPR_TCE_v2_IOMMU);
+		fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdfs[0]);
+		ASSERT_GE(fd, 0);
+		if (i)
+			ASSERT_EQ(0, spapr_remove(container, 0));
+		ASSERT_EQ(0, spapr_create(container, &start));
+		left[i] = windows_left();
+		close(fd);
+		close(group);
+		close(container);
+	}
+	/* A host bridge has both at all times, and nobody to ask. */
+	if (left[0] >= 0)
+		EXPECT_EQ(left[0] + 1, left[1]);
+
+	/* And the kernel has one again. */
+	bind_to(bdfs[0], "nvme");
+	EXPECT_TRUE(kernel_dma_works(bdfs[0], 0x31));
+	bind_to(bdfs[0], "vfio-pci");
 }
 
 /* The reset of another device of the group leaves the kernel's DMA alone. */
@@ -1399,6 +1700,172 @@ TEST_F(tce, small_pages)
 	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, iova, size));
 	for (u64 at = 0; at < size; at += small)
 		ASSERT_FALSE(writes_arrive(&self->nvme, iova + at, data + at));
+}
+
+/* What the device can have is what it gets, if nobody asks for less. */
+TEST_F(tce, hw_info)
+{
+	struct iommu_hw_info_spapr_tce info = {};
+	struct iommu_spapr_tce_window *window;
+	struct iommu_iova_range *range;
+
+	get_windows(self->iommufd, self->dev, &info);
+	ASSERT_EQ(0, info.flags);
+	ASSERT_EQ(self->nr_ranges, info.nr_windows);
+	window = &info.windows[variant->window];
+	range = &self->ranges[variant->window];
+	TH_LOG("window %u: pages of %#llx", variant->window,
+	       (unsigned long long)window->pgsizes);
+	ASSERT_EQ(range->start, window->start);
+	ASSERT_EQ(range->last - range->start + 1, window->size);
+	ASSERT_TRUE(window->pgsizes & (1ULL << window->page_shift));
+	ASSERT_TRUE(window->pgsizes &
+		    (variant->window ? getpagesize() : NVME_PAGE));
+}
+
+/* What it can be, and what not */
+TEST_F(tce, choose_refused)
+{
+	struct iommu_hw_info_spapr_tce info = {};
+	struct iommu_hwpt_spapr_tce data = { .__reserved = 1 };
+	struct iommu_hwpt_alloc args = {
+		.size = sizeof(args),
+		.dev_id = self->dev,
+		.pt_id = self->ioas,
+		.data_type = IOMMU_HWPT_DATA_SPAPR_TCE,
+		.data_len = sizeof(data),
+		.data_uptr = (uintptr_t)&data,
+	};
+	struct iommu_spapr_tce_window *window = &info.windows[1];
+	u32 hwpt;
+
+	get_windows(self->iommufd, self->dev, &info);
+	ASSERT_EQ(-1, ioctl(self->iommufd, IOMMU_HWPT_ALLOC, &args));
+	ASSERT_EQ(EOPNOTSUPP, errno);
+	data.__reserved = 0;
+	args.data_type = IOMMU_HWPT_DATA_VTD_S1;
+	ASSERT_EQ(-1, ioctl(self->iommufd, IOMMU_HWPT_ALLOC, &args));
+	ASSERT_EQ(EINVAL, errno);
+
+	for (u32 shift = 1; shift < 70; shift++) {
+		if (shift < 64 && window->pgsizes & (1ULL << shift))
+			continue;
+		ASSERT_EQ(-EINVAL, hwpt_alloc_window(self->iommufd, self->dev,
+						     self->ioas, shift, 0,
+						     &hwpt));
+	}
+	ASSERT_EQ(-EINVAL, hwpt_alloc_window(self->iommufd, self->dev,
+					     self->ioas, 0, 3 * SZ_64K, &hwpt));
+	ASSERT_EQ(-EINVAL, hwpt_alloc_window(self->iommufd, self->dev,
+					     self->ioas, 0, SZ_4K / 2, &hwpt));
+	ASSERT_EQ(-EINVAL, hwpt_alloc_window(self->iommufd, self->dev,
+					     self->ioas, 0, window->size * 2,
+					     &hwpt));
+	ASSERT_TRUE(nvme_identify(&self->nvme, QUEUES_IOVA + NVME_PRPS) == 0);
+}
+
+static u64 huge_page_size(void)
+{
+	char line[128];
+	u64 kb = 0;
+	FILE *file;
+
+	file = fopen("/proc/meminfo", "r");
+	VFIO_ASSERT_NOT_NULL(file);
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "Hugepagesize: %lu", &kb) == 1)
+			break;
+	}
+	fclose(file);
+	return kb * SZ_1K;
+}
+
+/* Memory that is mapped by pages of @size, or NULL */
+static void *alloc_pages(u64 size)
+{
+	void *memory;
+
+	if (size <= getpagesize())
+		return alloc_memory(SZ_32M);
+	if (size > huge_page_size())
+		return NULL;
+	memory = mmap(NULL, SZ_32M, PROT_READ | PROT_WRITE,
+		      MAP_ANONYMOUS | MAP_SHARED | MAP_POPULATE | MAP_HUGETLB,
+		      -1, 0);
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Another size of pages, and of the window, for each that there is */
+static void choose(struct __test_metadata *const _metadata, int iommufd,
+		   u32 dev, struct nvme *nvme, u32 shift, u64 start)
+{
+	u64 size = 1ULL << shift, page = getpagesize(), iova, queues;
+	u64 length = size > page ? size : page;
+	void *memory = alloc_pages(size);
+	struct iommu_iova_range ranges[4];
+	u32 ioas = ioas_alloc(iommufd), hwpt;
+
+	ASSERT_EQ(0, hwpt_alloc_window(iommufd, dev, ioas, shift, SZ_512M,
+				       &hwpt));
+	ASSERT_EQ(2, ioas_ranges(iommufd, ioas, ranges, ARRAY_SIZE(ranges)));
+	ASSERT_EQ(start, ranges[1].start);
+	ASSERT_EQ(start + SZ_512M - 1, ranges[1].last);
+
+	queues = nvme->iova;
+	ASSERT_EQ(0, ioas_map(iommufd, ioas, nvme->memory, NVME_MEMORY,
+			      &queues, READ_WRITE));
+	ASSERT_EQ(0, attach(nvme->fd, hwpt));
+	nvme_start(nvme);
+
+	/* Less than a page of the window is refused. */
+	iova = start + SZ_64M;
+	if (size > NVME_PAGE)
+		ASSERT_EQ(-EINVAL, ioas_map(iommufd, ioas, nvme->memory,
+					    NVME_PAGE, &iova, READ_WRITE));
+
+	TH_LOG("pages of %#llx%s", (unsigned long long)size,
+	       memory ? "" : ": no memory for these");
+	if (memory) {
+		ASSERT_EQ(0, ioas_map(iommufd, ioas, memory, 2 * length, &iova,
+				      READ_WRITE));
+		for (u64 at = 0; at < 2 * length; at += length / 2)
+			ASSERT_TRUE(writes_arrive(nvme, iova + at,
+						  memory + at));
+		ASSERT_EQ(0, ioas_unmap(iommufd, ioas, iova, 2 * length));
+		ASSERT_FALSE(writes_arrive(nvme, iova + length, memory + length));
+		munmap(memory, SZ_32M);
+	}
+
+	/* The end of the window, and the first page that is in none */
+	iova = start + SZ_512M;
+	ASSERT_NE(0, ioas_map(iommufd, ioas, nvme->memory, NVME_MEMORY, &iova,
+			      READ_WRITE));
+}
+
+TEST_F_TIMEOUT(tce, choose, 120)
+{
+	struct iommu_hw_info_spapr_tce info = {};
+	u32 nr = 0;
+
+	if (!variant->window)
+		return;
+
+	get_windows(self->iommufd, self->dev, &info);
+	for (u32 shift = 12; shift < 30; shift++) {
+		if (!(info.windows[1].pgsizes & (1ULL << shift)))
+			continue;
+		choose(_metadata, self->iommufd, self->dev, &self->nvme, shift,
+		       info.windows[1].start);
+		nr++;
+	}
+	ASSERT_GE(nr, 2);
+
+	/* And back to what it was */
+	ASSERT_EQ(0, attach(self->nvme.fd, self->ioas));
+	nvme_start(&self->nvme);
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory,
+			      getpagesize(), &self->iova, READ_WRITE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
 }
 
 int main(int argc, char *argv[])
