@@ -479,7 +479,7 @@ static bool is_refusal(int ret)
 {
 	static const int errnos[] = {
 		EPERM, ENOENT, E2BIG, EBADF, EFAULT, EBUSY, EEXIST, EINVAL,
-		ENOTTY, EOPNOTSUPP, EADDRINUSE, EMSGSIZE, EOVERFLOW,
+		ENOTTY, EOPNOTSUPP, EADDRINUSE, EMSGSIZE, EOVERFLOW, ERANGE,
 	};
 	unsigned int i;
 
