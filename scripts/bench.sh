@@ -47,6 +47,7 @@ build_program()
 	arch_vars "$arch"
 	make -s -C "$LINUX" O="$headers" ARCH="$KARCH" CROSS_COMPILE="$CROSS_COMPILE" headers &&
 	mkdir -p "$OUT/selftests/$arch/install/examples" &&
+	: > "$OUT/selftests/$arch/install/kselftest-list.txt" &&
 	"${CROSS_COMPILE}gcc" -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static \
 		-Wl,--section-start=.trace=0x70000000 \
 		-isystem "$headers/usr/include" -I"$TOP/include-overlay" \

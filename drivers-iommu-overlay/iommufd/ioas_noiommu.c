@@ -33,6 +33,9 @@
 /* How many of these to look at before the locks are dropped in any case */
 #define NOIOMMU_MAX_PIECES 64
 
+/* The smallest page of a noiommu domain, which areas are aligned to */
+#define NOIOMMU_MIN_PAGE SZ_4K
+
 /*
  * How many extents to collect before they are written to user memory. With the
  * one more they are 8 KiB.
@@ -99,8 +102,7 @@ static int noiommu_scan_domain(struct noiommu_scan *scan,
 	int num, i;
 
 	/* Within a page there is nothing to merge */
-	if (!((scan->iova ^ (scan->iova + length - 1)) >>
-	      __ffs(domain->pgsize_bitmap))) {
+	if ((scan->iova ^ (scan->iova + length - 1)) < NOIOMMU_MIN_PAGE) {
 		extents->paddr = iommu_iova_to_phys(domain, scan->iova);
 		extents->len = length;
 		num = 1;
@@ -227,6 +229,39 @@ static unsigned long noiommu_last_iova(unsigned long iova, u64 length)
 	return last_iova;
 }
 
+/*
+ * The range is within a page, or the page that follows is somewhere else: that is
+ * a lookup or two. An area has all of a page. What goes on, fails, or is a dma-buf
+ * is left to noiommu_scan().
+ */
+static bool noiommu_get_pa_of_page(struct io_pagetable *iopt,
+				   unsigned long iova, unsigned long last_iova,
+				   u64 *length, u64 *phys)
+{
+	unsigned long page_last = iova | (NOIOMMU_MIN_PAGE - 1);
+	struct iommu_domain *domain;
+	struct iopt_area *area;
+	bool found = false;
+
+	if (down_read_killable(&iopt->iova_rwsem))
+		return false;
+	area = iopt_area_iter_first(iopt, iova, iova);
+	if (area && area->pages && !iopt_is_dmabuf(area->pages)) {
+		domain = iopt_noiommu_domain(area);
+		if (domain) {
+			*phys = iommu_iova_to_phys(domain, iova);
+			found = last_iova <= page_last ||
+				page_last == iopt_area_last_iova(area) ||
+				iommu_iova_to_phys(domain, page_last + 1) !=
+					*phys + (page_last - iova) + 1;
+		}
+	}
+	up_read(&iopt->iova_rwsem);
+	if (found)
+		*length = min(last_iova, page_last) - iova + 1;
+	return found;
+}
+
 /**
  * iopt_noiommu_get_pa() - Physical address of an IOVA
  * @iopt: io_pagetable to look the IOVA up in
@@ -248,7 +283,7 @@ static unsigned long noiommu_last_iova(unsigned long iova, u64 length)
 static int iopt_noiommu_get_pa(struct io_pagetable *iopt, unsigned long iova,
 			       u64 *length, u64 *phys)
 {
-	struct phys_vec extents[2];
+	struct phys_vec extents[2] __uninitialized;
 	struct noiommu_scan scan = {
 		.iova = iova,
 		.last_iova = noiommu_last_iova(iova, *length),
@@ -256,6 +291,9 @@ static int iopt_noiommu_get_pa(struct io_pagetable *iopt, unsigned long iova,
 		.max_extents = 1,
 	};
 	int rc;
+
+	if (noiommu_get_pa_of_page(iopt, iova, scan.last_iova, length, phys))
+		return 0;
 
 	rc = noiommu_scan(&scan, iopt);
 	if (rc == -EINTR || (rc && !scan.num_extents))
@@ -285,26 +323,25 @@ static bool noiommu_array_done(struct noiommu_array *array)
 }
 
 /* What user space knows of an entry and the kernel does not is zeroed */
-static int noiommu_put_extents(struct noiommu_array *array,
-			       const struct phys_vec *extents,
-			       unsigned int num_extents)
+static __always_inline int __noiommu_put_extents(struct noiommu_array *array,
+						 const struct phys_vec *extents,
+						 const struct phys_vec *end,
+						 u32 entry_len)
 {
-	const struct phys_vec *end = extents + num_extents;
-	const u32 entry_len = array->entry_len;
 	unsigned long iova = array->iova;
 	void __user *uptr = array->uptr;
 	const void __user *start = uptr;
 	int rc = -EFAULT;
 	u32 i;
 
-	if (!user_write_access_begin(uptr, (size_t)num_extents * entry_len))
+	if (!user_write_access_begin(uptr, (size_t)(end - extents) * entry_len))
 		return -EFAULT;
 	for (; extents != end; extents++) {
 		struct iommu_noiommu_extent __user *entry = uptr;
 
 		unsafe_put_user((u64)extents->paddr, &entry->phys, out_end);
 		unsafe_put_user((u64)extents->len, &entry->length, out_end);
-		for (i = sizeof(*entry); i != entry_len; i += sizeof(u64))
+		for (i = sizeof(*entry); i < entry_len; i += sizeof(u64))
 			unsafe_put_user(0ULL, (u64 __user *)(uptr + i), out_end);
 		uptr += entry_len;
 		iova += extents->len;
@@ -318,11 +355,25 @@ out_end:
 	return rc;
 }
 
+static int noiommu_put_extents(struct noiommu_array *array,
+			       const struct phys_vec *extents,
+			       unsigned int num_extents)
+{
+	const struct phys_vec *end = extents + num_extents;
+
+	/* Let the compiler fold what nearly every caller says */
+	if (array->entry_len == sizeof(struct iommu_noiommu_extent))
+		return __noiommu_put_extents(array, extents, end,
+				sizeof(struct iommu_noiommu_extent));
+	return __noiommu_put_extents(array, extents, end, array->entry_len);
+}
+
 /* Cuts off of the extents what was written */
 static int noiommu_put_pages(struct noiommu_array *array,
 			     struct phys_vec *extents, unsigned int num_extents)
 {
-	const unsigned long offset_mask = array->page_size - 1;
+	const unsigned long page_size = array->page_size;
+	const unsigned long offset_mask = page_size - 1;
 	struct phys_vec *end = extents + num_extents;
 	int rc;
 
@@ -338,29 +389,39 @@ static int noiommu_put_pages(struct noiommu_array *array,
 			return -EFAULT;
 		rc = 0;
 		while (extents != end && uptr != uend) {
-			size_t len = offset_mask + 1 - (iova & offset_mask);
+			size_t left = extents->len;
+			u64 paddr = extents->paddr;
 
-			if ((iova ^ extents->paddr) & offset_mask) {
+			if ((iova ^ paddr) & offset_mask) {
 				rc = -ERANGE;
 				break;
 			}
-			if (extents->len < len) {
-				len = extents->len;
-				if (iova + len - 1 != array->last_iova) {
-					rc = -ERANGE;
-					break;
+			do {
+				size_t len = page_size - (iova & offset_mask);
+
+				if (left < len) {
+					len = left;
+					if (iova + len - 1 != array->last_iova) {
+						rc = -ERANGE;
+						break;
+					}
 				}
+				unsafe_put_user(paddr, uptr, out_fault);
+				uptr++;
+				iova += len;
+				paddr += len;
+				left -= len;
+			} while (left && uptr != uend);
+			if (left) {
+				extents->paddr = paddr;
+				extents->len = left;
+				break;
 			}
-			rc = -EFAULT;
-			unsafe_put_user((u64)extents->paddr, uptr, out_end);
-			rc = 0;
-			uptr++;
-			iova += len;
-			extents->paddr += len;
-			extents->len -= len;
-			if (!extents->len)
-				extents++;
+			extents++;
 		}
+		goto out_end;
+out_fault:
+		rc = -EFAULT;
 out_end:
 		user_write_access_end();
 		array->left -= uptr - (u64 __user *)array->uptr;

@@ -753,7 +753,6 @@ IN_TRACE_SECTION void trace_end(void)
 static void trace_calls(struct dma *dma)
 {
 	struct memory *memory = &memories[0];
-	struct memory *huge = &memories[1];
 	struct memory *file = &memories[4];
 	const uint64_t bytes = 64 * PAGE;
 	uint64_t done, length;
@@ -762,8 +761,6 @@ static void trace_calls(struct dma *dma)
 	warm_up(dma);
 	get_memory(memory);
 	get_memory(file);
-	if (dma->array)
-		get_memory(huge);
 	/* The first time is not what is of interest */
 	for (i = 0; i != 2; i++) {
 		if (i)
@@ -813,14 +810,14 @@ static void trace_calls(struct dma *dma)
 
 		if (!dma->array)
 			continue;
-		length = huge->size;
-		map(dma, huge->va, IOVA, huge->size);
+		length = file->size;
+		map_memory(dma, file, 0, IOVA, file->size);
 		if (i)
 			trace_begin(6);
 		get_extents(dma, IOVA, &length);
 		if (i)
 			trace_end();
-		unmap(dma, IOVA, huge->size);
+		unmap(dma, IOVA, file->size);
 	}
 }
 

@@ -327,7 +327,7 @@ function trace_table(work,	i, j, n, f, v, most, bytes, cells, sum, rest, seen, i
 				most = v
 			cells = cells (j > 1 ? "|" : "") (seen[j] ? number(v) : "n/a")
 		}
-		if (most >= (is_call ? 10 : 2)) {
+		if (most >= (work == "map_file" ? 100 : is_call ? 10 : 2)) {
 			row(f, cells)
 			continue
 		}

@@ -113,6 +113,8 @@ def main():
 	     subprocess.Popen(line, stdout=log, stderr=log, stdin=subprocess.DEVNULL) as guest, \
 	     open(args.out, 'w', encoding='utf-8') as out:
 		gdb = Gdb('gdb')
+		# QEMU has single registers only for who asked how they are described
+		gdb.command('qXfer:features:read:target.xml:0,400')
 		gdb.command('?')
 		gdb.command(f'Z1,{program["trace_begin"]:x},1')
 		try:
@@ -127,9 +129,11 @@ def main():
 				for name, number in sorted(count.items(), key=lambda item: -item[1]):
 					print('trace', work, name, pages * PAGE, 1, f'{number / pages:.4f}',
 					      file=out, flush=True)
-		except EOFError:
+		except (EOFError, OSError):	# it has powered off
 			pass
 		guest.wait()
+	if not os.path.getsize(args.out):
+		sys.exit('traced nothing')
 
 
 if __name__ == '__main__':
