@@ -56,8 +56,13 @@ static const char *bdfs[2];
 #define NVME_WRITE		0x01
 #define NVME_READ		0x02
 
+/* What to identify, and where it is in what comes back */
+#define NVME_ID_NAMESPACE	0
+#define NVME_ID_CONTROLLER	1
+#define NVME_ID_NS_FLBAS	26
+#define NVME_ID_NS_LBAF		128
+
 #define NVME_PAGE		4096
-#define NVME_BLOCK		512
 #define NVME_QUEUE_LEN		16
 #define NVME_MAX_TRANSFER	SZ_256K
 #define NVME_SQ(qid)		((qid) * 2 * NVME_PAGE)
@@ -100,6 +105,8 @@ struct nvme {
 	u16 tail[2];
 	u16 head[2];
 	bool phase[2];
+	/* Of the disk, once something was read or written; no block has a size of 1 */
+	unsigned int block_shift;
 };
 
 static u32 nvme_get(struct nvme *nvme, u32 reg)
@@ -166,16 +173,37 @@ static int nvme_submit(struct nvme *nvme, int qid, struct nvme_command *command)
 	return le16toh(completion->status) >> 1;
 }
 
-/* Make the controller write a page to an address: its own description. */
-static int nvme_identify(struct nvme *nvme, u64 iova)
+static int nvme_identify_what(struct nvme *nvme, u32 nsid, u32 what, u64 iova)
 {
 	struct nvme_command command = {
 		.opcode = NVME_ADMIN_IDENTIFY,
+		.nsid = htole32(nsid),
 		.prp1 = htole64(iova),
-		.cdw10 = htole32(1),
+		.cdw10 = htole32(what),
 	};
 
 	return nvme_submit(nvme, 0, &command);
+}
+
+/* Make the controller write a page to an address: its own description. */
+static int nvme_identify(struct nvme *nvme, u64 iova)
+{
+	return nvme_identify_what(nvme, 0, NVME_ID_CONTROLLER, iova);
+}
+
+/* Blocks without metadata, as there is no memory for that */
+static void nvme_identify_disk(struct nvme *nvme)
+{
+	const u8 *id = nvme->memory + NVME_PRPS;
+	const u8 *format;
+
+	VFIO_ASSERT_EQ(nvme_identify_what(nvme, 1, NVME_ID_NAMESPACE,
+					  nvme->iova + NVME_PRPS), 0);
+	format = &id[NVME_ID_NS_LBAF + 4 * (id[NVME_ID_NS_FLBAS] & 0xf)];
+	VFIO_ASSERT_EQ(format[0] | format[1], 0, "The blocks have metadata\n");
+	nvme->block_shift = format[2];
+	VFIO_ASSERT_GE(nvme->block_shift, 9);
+	VFIO_ASSERT_LE(nvme->block_shift, 12);
 }
 
 /* Read from or write to the disk at @offset, more than two pages. */
@@ -188,9 +216,12 @@ static int nvme_transfer(struct nvme *nvme, u8 opcode, u64 iova, u64 offset,
 		.nsid = htole32(1),
 		.prp1 = htole64(iova),
 		.prp2 = htole64(nvme->iova + NVME_PRPS),
-		.cdw10 = htole32(offset / NVME_BLOCK),
-		.cdw12 = htole32(size / NVME_BLOCK - 1),
 	};
+
+	if (!nvme->block_shift)
+		nvme_identify_disk(nvme);
+	command.cdw10 = htole32(offset >> nvme->block_shift);
+	command.cdw12 = htole32((size >> nvme->block_shift) - 1);
 
 	VFIO_ASSERT_LE(size, NVME_MAX_TRANSFER);
 	VFIO_ASSERT_GT(size, 2 * NVME_PAGE);
@@ -1868,6 +1899,24 @@ TEST_F_TIMEOUT(tce, choose, 120)
 	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
 }
 
+/* Its disk would be overwritten. The program takes other devices, too. */
+static bool is_somebodys_disk(const char *bdf)
+{
+	char path[PATH_MAX], class[16] = "";
+	FILE *file;
+
+	if (vfio_selftests_is_scratch(bdf))
+		return false;
+	snprintf_assert(path, sizeof(path), SYSFS_PCI "/devices/%s/class", bdf);
+	file = fopen(path, "r");
+	if (file) {
+		if (!fgets(class, sizeof(class), file))
+			class[0] = '\0';
+		fclose(file);
+	}
+	return !strncmp(class, "0x0108", strlen("0x0108"));
+}
+
 int main(int argc, char *argv[])
 {
 	/* Addresses come last, as everywhere in these tests. */
@@ -1881,6 +1930,10 @@ int main(int argc, char *argv[])
 		fprintf(stderr, "usage: %s [OPTION...] NVME [NVME]\n", argv[0]);
 		return KSFT_SKIP;
 	}
+	for (int i = 0; i < 2 && bdfs[i]; i++)
+		if (is_somebodys_disk(bdfs[i]))
+			ksft_exit_skip("%s is not in VFIO_SELFTESTS_SCRATCH\n",
+				       bdfs[i]);
 	argc -= bdfs[1] ? 2 : 1;
 	argv[argc] = NULL;
 	return test_harness_run(argc, argv);
