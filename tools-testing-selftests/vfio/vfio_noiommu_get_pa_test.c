@@ -640,68 +640,6 @@ TEST_F(noiommu_attached, page_list_ends_at_a_fault)
 	ASSERT_EQ(3, num);
 }
 
-#ifdef __x86_64__
-/* A call as a 32-bit program makes it, by its number there */
-static int ioctl_32bit(int fd, unsigned long cmd, void *args)
-{
-	int ret;
-
-	asm volatile("int $0x80" : "=a" (ret)
-		     : "a" (54), "b" (fd), "c" (cmd), "d" (args)
-		     : "memory", "r8", "r9", "r10", "r11");
-	return ret;
-}
-
-static void *alloc_32bit(void)
-{
-	return mmap(NULL, page_size, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT | MAP_POPULATE, -1,
-		    0);
-}
-
-TEST_F(noiommu_attached, caller_of_32_bits)
-{
-	struct noiommu *n = &self->n;
-	struct iommu_ioas_noiommu_get_pa_array *args = alloc_32bit();
-	struct iommu_noiommu_extent *extents = alloc_32bit();
-	void *va = alloc_mem(page_size, 0);
-	int status;
-	pid_t pid;
-
-	ASSERT_NE(MAP_FAILED, args);
-	ASSERT_NE(MAP_FAILED, extents);
-
-	/* A kernel that cannot sends a signal, which it does not log if handled */
-	fflush(NULL);
-	pid = fork();
-	ASSERT_GE(pid, 0);
-	if (!pid) {
-		signal(SIGSEGV, exit_on_signal);
-		_exit(ioctl_32bit(-1, 0, NULL) != -EBADF);
-	}
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	if (status)
-		SKIP(return, "needs CONFIG_IA32_EMULATION");
-
-	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, page_size, TEST_IOVA));
-	*args = (struct iommu_ioas_noiommu_get_pa_array){
-		.size = sizeof(*args),
-		.ioas_id = n->ioas,
-		.iova = TEST_IOVA,
-		.length = UINT64_MAX,
-		.data_uptr = (uintptr_t)extents,
-		.entry_len = sizeof(*extents),
-		.entry_num = 1,
-	};
-	ASSERT_EQ(0, ioctl_32bit(n->iommufd, IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY,
-				 args));
-	ASSERT_EQ(1, args->entry_num);
-	ASSERT_EQ(page_size, args->length);
-	ASSERT_EQ(pagemap_pa(va), extents->phys);
-	ASSERT_EQ(page_size, extents->length);
-}
-#endif
-
 TEST_F(noiommu_attached, huge_page_takes_one_call)
 {
 	struct noiommu *n = &self->n;
