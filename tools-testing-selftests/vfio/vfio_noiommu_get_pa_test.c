@@ -361,6 +361,83 @@ TEST_F(noiommu_attached, extents_span_areas)
 	ASSERT_EQ(SZ_64K + 2 * page_size, length);
 }
 
+#define NR_HUGE 16
+
+/* Put huge page @nr of a memfd at @va */
+static void place_huge(int fd, void *va, unsigned int nr)
+{
+	VFIO_ASSERT_EQ(mmap(va, SZ_2M, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd,
+			    (u64)nr * SZ_2M), va);
+}
+
+/* The array is full within an area whose first extent continues the area before */
+TEST_F(noiommu_attached, extents_end_in_an_area_that_goes_on)
+{
+	struct noiommu *n = &self->n;
+	struct iommu_noiommu_extent extents[2];
+	int next[NR_HUGE], pair[2], nr_pairs = 0, other = -1;
+	u64 pas[NR_HUGE], length = UINT64_MAX;
+	void *va, *area;
+	int fd, i, j;
+	u32 num = 2;
+
+	fd = memfd_create("noiommu", MFD_HUGETLB | MFD_HUGE_2MB);
+	if (fd < 0 || ftruncate(fd, NR_HUGE * SZ_2M))
+		SKIP(return, "needs hugetlb pages of 2 MiB");
+	va = mmap(NULL, NR_HUGE * SZ_2M, PROT_READ | PROT_WRITE,
+		  MAP_SHARED | MAP_POPULATE, fd, 0);
+	if (va == MAP_FAILED)
+		SKIP(return, "needs %d free hugetlb pages of 2 MiB", NR_HUGE);
+
+	/* Two pairs of neighbours, and a page that is next to none of them */
+	for (i = 0; i != NR_HUGE; i++)
+		pas[i] = pagemap_pa(va + i * SZ_2M);
+	for (i = 0; i != NR_HUGE; i++) {
+		next[i] = -1;
+		for (j = 0; j != NR_HUGE; j++)
+			if (pas[j] == pas[i] + SZ_2M)
+				next[i] = j;
+	}
+	for (i = 0; i != NR_HUGE && nr_pairs != 2; i++) {
+		if (next[i] < 0 || (nr_pairs && (i == next[pair[0]] ||
+						 next[i] == pair[0] ||
+						 i == next[next[pair[0]]])))
+			continue;
+		pair[nr_pairs++] = i;
+	}
+	for (i = 0; i != NR_HUGE && nr_pairs == 2 && other < 0; i++)
+		if (i != pair[0] && i != next[pair[0]] && i != pair[1] &&
+		    i != next[pair[1]] && pas[i] != pas[pair[1]] + 2 * SZ_2M)
+			other = i;
+	if (other < 0)
+		SKIP(return, "needs hugetlb pages that are next to each other");
+
+	area = mmap(NULL, 5 * SZ_2M, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, area);
+	area = (void *)(((uintptr_t)area + SZ_2M - 1) & -(uintptr_t)SZ_2M);
+	place_huge(fd, area, next[pair[0]]);
+	place_huge(fd, area + SZ_2M, pair[1]);
+	place_huge(fd, area + 2 * SZ_2M, other);
+
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va + pair[0] * SZ_2M, SZ_2M,
+			 TEST_IOVA));
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, area, 3 * SZ_2M,
+			 TEST_IOVA + SZ_2M));
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va + next[pair[1]] * SZ_2M, SZ_2M,
+			 TEST_IOVA + 4 * SZ_2M));
+	ASSERT_EQ(0, get_extents(n->iommufd, n->ioas, TEST_IOVA, &length,
+				 extents, &num));
+	ASSERT_EQ(2, num);
+	ASSERT_EQ(3 * SZ_2M, length);
+	ASSERT_EQ(pas[pair[0]], extents[0].phys);
+	ASSERT_EQ(2 * SZ_2M, extents[0].length);
+	ASSERT_EQ(pas[pair[1]], extents[1].phys);
+	ASSERT_EQ(SZ_2M, extents[1].length);
+	ASSERT_EQ(0, close(fd));
+}
+
 /* Each page in an area of its own, in an order that leaves nothing to merge */
 static void map_reversed(struct __test_metadata *_metadata, struct noiommu *n,
 			 void *va, u64 size)
@@ -562,68 +639,6 @@ TEST_F(noiommu_attached, page_list_ends_at_a_fault)
 				     list + 3, &num, SZ_4K));
 	ASSERT_EQ(3, num);
 }
-
-#ifdef __x86_64__
-/* A call as a 32-bit program makes it, by its number there */
-static int ioctl_32bit(int fd, unsigned long cmd, void *args)
-{
-	int ret;
-
-	asm volatile("int $0x80" : "=a" (ret)
-		     : "a" (54), "b" (fd), "c" (cmd), "d" (args)
-		     : "memory", "r8", "r9", "r10", "r11");
-	return ret;
-}
-
-static void *alloc_32bit(void)
-{
-	return mmap(NULL, page_size, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT | MAP_POPULATE, -1,
-		    0);
-}
-
-TEST_F(noiommu_attached, caller_of_32_bits)
-{
-	struct noiommu *n = &self->n;
-	struct iommu_ioas_noiommu_get_pa_array *args = alloc_32bit();
-	struct iommu_noiommu_extent *extents = alloc_32bit();
-	void *va = alloc_mem(page_size, 0);
-	int status;
-	pid_t pid;
-
-	ASSERT_NE(MAP_FAILED, args);
-	ASSERT_NE(MAP_FAILED, extents);
-
-	/* A kernel that cannot sends a signal, which it does not log if handled */
-	fflush(NULL);
-	pid = fork();
-	ASSERT_GE(pid, 0);
-	if (!pid) {
-		signal(SIGSEGV, exit_on_signal);
-		_exit(ioctl_32bit(-1, 0, NULL) != -EBADF);
-	}
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	if (status)
-		SKIP(return, "needs CONFIG_IA32_EMULATION");
-
-	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, page_size, TEST_IOVA));
-	*args = (struct iommu_ioas_noiommu_get_pa_array){
-		.size = sizeof(*args),
-		.ioas_id = n->ioas,
-		.iova = TEST_IOVA,
-		.length = UINT64_MAX,
-		.data_uptr = (uintptr_t)extents,
-		.entry_len = sizeof(*extents),
-		.entry_num = 1,
-	};
-	ASSERT_EQ(0, ioctl_32bit(n->iommufd, IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY,
-				 args));
-	ASSERT_EQ(1, args->entry_num);
-	ASSERT_EQ(page_size, args->length);
-	ASSERT_EQ(pagemap_pa(va), extents->phys);
-	ASSERT_EQ(page_size, extents->length);
-}
-#endif
 
 TEST_F(noiommu_attached, huge_page_takes_one_call)
 {
