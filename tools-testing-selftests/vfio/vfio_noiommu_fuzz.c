@@ -722,7 +722,7 @@ static void check_array(struct model *m,
 
 static void call_get_pa_array(struct model *m)
 {
-	static u64 got[MAX_ENTRIES * MAX_ENTRY_LEN / sizeof(u64)];
+	u64 got[MAX_ENTRIES * MAX_ENTRY_LEN / sizeof(u64)];
 	struct iommu_ioas_noiommu_get_pa_array args = {}, out;
 	int ret;
 
