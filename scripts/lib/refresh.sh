@@ -13,15 +13,15 @@
 # branch stands
 all_series()
 {
-	local dir base there series new=()
+	local dir base there series unlisted=()
 
 	there=$(for base in $(stacks); do there_patches "$base"; done)
 	for dir in "$PATCHES"/*/; do
 		[[ ! -d $dir || $(home_of "$(basename "$dir")") ]] || grep -q "^$(basename "$dir")/" <<< "$there" ||
-			new+=("$(basename "$dir")")
+			unlisted+=("$(basename "$dir")")
 	done
-	((${#new[@]})) || { listed_series; return; }
-	for series in $(listed_series) "${new[@]}"; do
+	((${#unlisted[@]})) || { listed_series; return; }
+	for series in $(listed_series) "${unlisted[@]}"; do
 		printf '%s %s\n' "$(kgit rev-list --count "base..refs/heads/$series" 2>> "$LOG")" "$series"
 	done | sort -s -n -k 1,1 | cut -d ' ' -f 2
 }
