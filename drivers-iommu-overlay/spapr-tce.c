@@ -268,6 +268,11 @@ static int tce_window_push(const struct tce_paging_ops *ops,
  * Attach and detach
  */
 
+/* The firmware refuses what it granted before. DMA of the group fails then. */
+#define tce_group_err(table_group, fmt, ...)			\
+	pr_err("iommu group %d: " fmt,				\
+	       iommu_group_id((table_group)->group), ##__VA_ARGS__)
+
 static void tce_group_link(struct tce_domain *td,
 			   struct iommu_table_group *table_group)
 {
@@ -369,8 +374,11 @@ static int tce_domain_replace(struct tce_domain *td, struct tce_domain *old,
 
 err_restore:
 	/* It was there a moment ago, nothing new is needed. */
-	for (; num >= 0; num--)
-		WARN_ON(tce_window_replace(old, td, table_group, num));
+	for (; num >= 0; num--) {
+		if (tce_window_replace(old, td, table_group, num))
+			tce_group_err(table_group, "cannot restore window %d\n",
+				      num);
+	}
 	up_write(&td->lock);
 	return rc;
 }
@@ -414,8 +422,8 @@ static int tce_domain_exchange(struct tce_domain *td, struct tce_domain *old,
 		tce_group_unlink(old, table_group);
 	}
 	rc = tce_domain_install(td, table_group);
-	if (rc)
-		WARN_ON(tce_domain_install(old, table_group));
+	if (rc && tce_domain_install(old, table_group))
+		tce_group_err(table_group, "cannot restore the windows\n");
 	return rc;
 }
 
@@ -443,7 +451,7 @@ static int tce_domain_fits(struct tce_domain *td,
 
 	if (table_group->ops->paging != td->ops)
 		return -EINVAL;
-	nr = td->ops->geometry(table_group, geometry);
+	nr = td->ops->geometry(table_group, geometry, true);
 	if (nr < 0)
 		return nr;
 	if (nr != td->nr_windows)
@@ -703,6 +711,7 @@ static void tce_domain_set_geometry(struct tce_domain *td)
 		}
 		shift = min(shift, last->geometry.page_shift);
 	}
+	geometry->high_granule = BIT_ULL(last->geometry.page_shift);
 	/*
 	 * One size lets the core map a run with one call. iommufd takes none
 	 * that is larger than a page: what is not aligned to the window's own
@@ -722,7 +731,7 @@ static u64 tce_formats_pgsizes(void)
 }
 
 static int tce_group_geometry(struct iommu_table_group *table_group,
-			      struct tce_geometry *geometry)
+			      struct tce_geometry *geometry, bool probe)
 {
 	int nr;
 
@@ -731,7 +740,7 @@ static int tce_group_geometry(struct iommu_table_group *table_group,
 
 	guard(mutex)(&tce_groups_lock);
 
-	nr = table_group->ops->paging->geometry(table_group, geometry);
+	nr = table_group->ops->paging->geometry(table_group, geometry, probe);
 	for (int num = 0; num < nr; num++)
 		geometry[num].pgsizes &= tce_formats_pgsizes();
 	return nr;
@@ -799,7 +808,7 @@ spapr_tce_domain_alloc_paging(struct device *dev, u32 flags,
 	if (flags)
 		return ERR_PTR(-EOPNOTSUPP);
 
-	nr = tce_group_geometry(table_group, geometry);
+	nr = tce_group_geometry(table_group, geometry, true);
 	if (nr < 0)
 		return ERR_PTR(nr);
 	if (WARN_ON(!nr))
@@ -859,7 +868,7 @@ void *spapr_tce_hw_info(struct device *dev, u32 *length,
 		return ERR_PTR(-EOPNOTSUPP);
 
 	nr = tce_group_geometry(iommu_group_get_iommudata(dev->iommu_group),
-				geometry);
+				geometry, true);
 	if (nr < 0)
 		return ERR_PTR(nr);
 
@@ -883,18 +892,19 @@ void *spapr_tce_hw_info(struct device *dev, u32 *length,
  * @group: The group
  * @geometry: Room for IOMMU_TABLE_GROUP_MAX_TABLES windows
  *
- * Context: May sleep.
+ * Context: May sleep. Anybody may ask, the owner of the group or not.
  * Return: The number of windows, or
- *  * -EBUSY: the platform has to try where the windows are, and cannot, as the
- *    kernel itself or a VFIO container uses them
+ *  * -EBUSY: the platform has to try where the windows are, which is for the
+ *    owner of the group
  *  * -ENODEV: the group has no windows
  */
 int spapr_tce_group_geometry(struct iommu_group *group,
 			     struct tce_geometry *geometry)
 {
-	return tce_group_geometry(iommu_group_get_iommudata(group), geometry);
+	return tce_group_geometry(iommu_group_get_iommudata(group), geometry,
+				  false);
 }
-EXPORT_SYMBOL_GPL(spapr_tce_group_geometry);
+EXPORT_SYMBOL_NS_GPL(spapr_tce_group_geometry, "IOMMUFD");
 
 /**
  * spapr_tce_domain_geometry - Say which windows a domain has
@@ -916,6 +926,6 @@ int spapr_tce_domain_geometry(struct iommu_domain *domain,
 		geometry[num] = td->windows[num].geometry;
 	return td->nr_windows;
 }
-EXPORT_SYMBOL_GPL(spapr_tce_domain_geometry);
+EXPORT_SYMBOL_NS_GPL(spapr_tce_domain_geometry, "IOMMUFD");
 
 MODULE_IMPORT_NS("GENERIC_PT_IOMMU");

@@ -24,17 +24,16 @@
 #include "iommufd_private.h"
 
 /*
- * A piece: how much of an area to look at before asking if somebody waits. With
- * 4 KiB pages these are 4096 entries of the page table, which take some tens of
- * microseconds.
+ * How many pieces to look at before the locks are dropped in any case. A piece is a
+ * call of iommu_iova_to_phys_extents(), which takes some tens of microseconds.
  */
-#define NOIOMMU_PIECE_BYTES SZ_16M
-
-/* How many of these to look at before the locks are dropped in any case */
 #define NOIOMMU_MAX_PIECES 64
 
 /* The smallest page of a noiommu domain, which areas are aligned to */
 #define NOIOMMU_MIN_PAGE SZ_4K
+
+/* What one call looks at in any case */
+#define NOIOMMU_MIN_PIECE (IOMMU_EXTENTS_MIN_ENTRIES * NOIOMMU_MIN_PAGE)
 
 /*
  * How many extents to collect before they are written to user memory. With the
@@ -69,15 +68,15 @@ static bool noiommu_scan_done(struct noiommu_scan *scan)
 	return scan->is_full || scan->iova - 1 == scan->last_iova;
 }
 
-/* Any one does, all the domains of an iopt hold the same PFNs */
-static struct iommu_domain *iopt_noiommu_domain(struct iopt_area *area)
+/* Any noiommu domain does, all domains of an iopt hold the same PFNs */
+static struct iommu_domain *iopt_area_noiommu_domain(struct iopt_area *area)
 {
 	struct iommu_domain *domain = area->storage_domain;
 	unsigned long index;
 
 	lockdep_assert_held(&area->iopt->iova_rwsem);
 
-	/* Of devices that all are without an IOMMU it is the first one */
+	/* If all devices are without an IOMMU it is the first one */
 	if (domain && domain->owner == &iommufd_noiommu_ops)
 		return domain;
 	xa_for_each(&area->iopt->domains, index, domain)
@@ -88,49 +87,48 @@ static struct iommu_domain *iopt_noiommu_domain(struct iopt_area *area)
 
 /*
  * An area that has pages is mapped from its first to its last byte. So all of the
- * piece is covered, unless the array ended first.
+ * range is covered, unless the array or the call ended first.
  */
 static int noiommu_scan_domain(struct noiommu_scan *scan,
 			       struct iommu_domain *domain,
 			       unsigned long last_iova)
 {
 	struct phys_vec *extents = &scan->extents[scan->num_extents];
-	unsigned long length = min(last_iova - scan->iova,
-				   NOIOMMU_PIECE_BYTES - 1UL) + 1;
 	unsigned int room = scan->max_extents - scan->num_extents;
-	bool has_ended;
+	unsigned long length = last_iova - scan->iova + 1;
+	bool goes_on;
 	int num, i;
 
 	/* Within a page there is nothing to merge */
-	if ((scan->iova ^ (scan->iova + length - 1)) < NOIOMMU_MIN_PAGE) {
+	if ((scan->iova ^ last_iova) < NOIOMMU_MIN_PAGE) {
 		extents->paddr = iommu_iova_to_phys(domain, scan->iova);
 		extents->len = length;
 		num = 1;
-		has_ended = false;
 	} else {
 		num = iommu_iova_to_phys_extents(domain, scan->iova, length,
 						 extents, room + 1);
 		if (num < 0)
 			return -ENOENT;
-		has_ended = num > room;
 	}
 
 	/* The one that was found last can go on */
-	if (scan->num_extents &&
-	    extents[0].paddr == extents[-1].paddr + extents[-1].len) {
+	goes_on = scan->num_extents &&
+		  extents[0].paddr == extents[-1].paddr + extents[-1].len;
+	if (num - goes_on > room) {
+		scan->is_full = true;
+		num--;
+	} else if (num > room || length > NOIOMMU_MIN_PIECE) {
+		for (length = 0, i = 0; i != num; i++)
+			length += extents[i].len;
+	}
+	scan->iova += length;
+
+	if (goes_on) {
 		extents[-1].len += extents[0].len;
-		if (has_ended)
-			for (length = 0, i = 0; i != num; i++)
-				length += extents[i].len;
 		num--;
 		memmove(&extents[0], &extents[1], num * sizeof(extents[0]));
 	}
-	if (num > room) {
-		scan->is_full = true;
-		num--;
-	}
 	scan->num_extents += num;
-	scan->iova += length;
 	return 0;
 }
 
@@ -184,7 +182,7 @@ static int noiommu_scan_iopt(struct noiommu_scan *scan,
 			break;
 		}
 		if (!domain)
-			domain = iopt_noiommu_domain(area);
+			domain = iopt_area_noiommu_domain(area);
 		if (!domain) {
 			rc = -EOPNOTSUPP;
 			break;
@@ -247,7 +245,7 @@ static bool noiommu_get_pa_of_page(struct io_pagetable *iopt,
 		return false;
 	area = iopt_area_iter_first(iopt, iova, iova);
 	if (area && area->pages && !iopt_is_dmabuf(area->pages)) {
-		domain = iopt_noiommu_domain(area);
+		domain = iopt_area_noiommu_domain(area);
 		if (domain) {
 			*phys = iommu_iova_to_phys(domain, iova);
 			found = last_iova <= page_last ||

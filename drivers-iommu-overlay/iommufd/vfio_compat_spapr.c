@@ -90,6 +90,9 @@ void iommufd_vfio_spapr_add_group(struct iommufd_ctx *ictx,
 	if (spapr->nr_windows)
 		return;
 	nr = spapr_tce_group_geometry(group, geometry);
+	/* That of a mediated device has none */
+	if (nr != -ENODEV)
+		WRITE_ONCE(spapr->has_group, true);
 	if (nr > 0)
 		spapr_set_windows(spapr, geometry, nr);
 }

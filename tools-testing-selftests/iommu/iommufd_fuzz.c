@@ -20,6 +20,7 @@
 
 #define __EXPORTED_HEADERS__
 #include "iommufd_utils.h"
+#include "fuzz.h"
 
 #define NR_IOAS 4
 #define NR_HWPTS 6
@@ -29,10 +30,6 @@
 #define NR_SLOTS 64
 /* The memory: private pages, and as many of a memfd. A hole follows. */
 #define NR_PAGES 128
-/* Where the struct of an ioctl lies: its end is the end of what is mapped */
-#define ARGS_SIZE 256
-/* So large that no object ever has it */
-#define NO_ID 0x7fffff00
 /* What call() made of the size of a struct is refused, as it has to be */
 #define WRONG_SIZE 1
 
@@ -69,7 +66,7 @@ static __u32 idev_id;
 static __u32 access_id;
 /* An IOAS that no call is made for: the access is there while it is not used */
 static __u32 parking;
-static void *args_page;
+static void *user_args;
 
 static unsigned long long seed;
 static unsigned long max_calls = 200000;
@@ -77,29 +74,6 @@ static unsigned long nr_calls;
 static unsigned long nr_successes;
 static const char *what;
 
-/* Random numbers: xorshift64* */
-
-static __u64 rng_state;
-
-static __u64 rnd(void)
-{
-	rng_state ^= rng_state >> 12;
-	rng_state ^= rng_state << 25;
-	rng_state ^= rng_state >> 27;
-	return rng_state * 0x2545f4914f6cdd1dULL;
-}
-
-static __u64 below(__u64 limit)
-{
-	return (rnd() >> 16) % limit;
-}
-
-static bool one_in(__u64 n)
-{
-	return !below(n);
-}
-
-/* Make one of many valid numbers wrong, or odd */
 static void spoil(__u64 *value)
 {
 	/* Numbers at which something tends to end */
@@ -108,22 +82,8 @@ static void spoil(__u64 *value)
 		MOCK_APERTURE_LAST, 1ULL << 32, 1ULL << 47, 1ULL << 63,
 		-PAGE_SIZE, -PAGE_SIZE - 1, -2ULL, -1ULL,
 	};
-	__u64 edge = edges[below(ARRAY_SIZE(edges))];
 
-	if (!one_in(40))
-		return;
-	if (one_in(3))
-		*value = edge;
-	else if (one_in(2))
-		*value += edge;
-	else
-		*value ^= 1ULL << below(64);
-}
-
-static void spoil32(__u32 *value)
-{
-	if (one_in(100))
-		*value ^= 1U << below(32);
+	spoil_by(value, edges[below(ARRAY_SIZE(edges))]);
 }
 
 /* The model */
@@ -362,19 +322,10 @@ static void expect_at(__u64 iova, const char *why, bool is_so)
 
 static void expect_result(int ret, bool works)
 {
-	/* What a call can say that does not work, and that is not out of memory */
-	static const int refusals[] = {
-		EPERM, ENOENT, E2BIG, EBADF, EFAULT, EBUSY, EEXIST, EINVAL,
-		ENOTTY, EOPNOTSUPP, EADDRINUSE, EMSGSIZE, EOVERFLOW,
-	};
-	unsigned int i;
-
 	nr_calls++;
 	nr_successes += !ret;
-	for (i = 0; !works && i != ARRAY_SIZE(refusals); i++)
-		if (ret == -refusals[i])
-			return;
-	expect("errno", ret, works ? 0 : -EINVAL);
+	if (works || !is_refusal(ret))
+		expect("errno", ret, works ? 0 : -EINVAL);
 }
 
 static int do_ioctl(unsigned long cmd, void *args)
@@ -382,39 +333,15 @@ static int do_ioctl(unsigned long cmd, void *args)
 	return ioctl(fd, cmd, args) < 0 ? -errno : 0;
 }
 
-/*
- * Call with @args, which begin with their size, and have the outputs there. Now
- * and then the size is below or above what the kernel knows.
- */
+/* Call with @args, which begin with their size, and have the outputs there */
 static int raw_call(unsigned long cmd, void *args)
 {
-	__u32 size = *(__u32 *)args, user_size = size;
-	void *user_args = args_page + PAGE_SIZE - ARGS_SIZE;
-	bool works = true;
+	__u32 size = *(__u32 *)args;
+	bool works;
 	int ret;
 
-	memset(user_args, 0, ARGS_SIZE);
-	memcpy(user_args, args, size);
-	switch (below(100)) {
-	case 0:
-		/* The first version of struct iommu_hwpt_alloc ended there */
-		user_size = below(size < 24 ? size : 24);
-		works = false;
-		break;
-	case 1:
-		user_size += 1 + below(ARGS_SIZE - size);
-		break;
-	case 2:
-		user_size += 1 + below(ARGS_SIZE - size);
-		((char *)user_args)[size + below(user_size - size)] = 1;
-		works = false;
-		break;
-	case 3:
-		user_size = ARGS_SIZE + 1 + below(1U << 31);
-		works = false;
-		break;
-	}
-	memcpy(user_args, &user_size, sizeof(user_size));
+	/* The first version of struct iommu_hwpt_alloc ended after 24 bytes */
+	works = put_args(user_args, args, size, size < 24 ? size : 24, false);
 	ret = do_ioctl(cmd, user_args);
 	if (!works) {
 		expect_result(ret, false);
@@ -896,7 +823,7 @@ static void call_garbage(void)
 	/* Up to the one that is for tests */
 	unsigned long cmd = _IO(IOMMUFD_TYPE, IOMMUFD_CMD_BASE + below(32));
 	__u32 size = one_in(2) ? below(80) : rnd();
-	__u64 *number = args_page + PAGE_SIZE - ARGS_SIZE;
+	__u64 *number = user_args;
 	int i;
 
 	memset(number, 0, ARGS_SIZE);
@@ -905,7 +832,7 @@ static void call_garbage(void)
 	memcpy(number, &size, sizeof(size));
 	if (one_in(8))
 		cmd |= below(4) << _IOC_DIRSHIFT;
-	expect_result(do_ioctl(cmd, one_in(16) ? args_page + PAGE_SIZE : number),
+	expect_result(do_ioctl(cmd, one_in(16) ? user_args + ARGS_SIZE : number),
 		      false);
 }
 
@@ -961,10 +888,8 @@ static void setup(void)
 	must(!_test_cmd_create_access(fd, parking, &access_id, 0),
 	     "IOMMU_TEST_OP_CREATE_ACCESS");
 
-	args_page = mmap(NULL, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	must(args_page != MAP_FAILED, "mmap()");
-	must(!munmap(args_page + PAGE_SIZE, PAGE_SIZE), "munmap()");
+	user_args = alloc_args();
+	must(user_args, "mmap()");
 
 	/* With as much behind it that stays a hole */
 	BUFFER_SIZE = 2 * NR_PAGES * PAGE_SIZE;
@@ -980,6 +905,40 @@ static void setup(void)
 		  MAP_FIXED | MAP_SHARED, mfd, 0) == mfd_buffer, "mmap()");
 	for (byte = buffer; byte != buffer + BUFFER_SIZE; byte++)
 		*byte = rnd() >> 32;
+}
+
+/*
+ * A kernel without "iommufd: Fix access to foreign memory by an area at the last
+ * IOVA" refuses to map two pages there that are not contiguous. Where large pages
+ * are disabled it maps and unpins a page of somebody else, so make no call then.
+ */
+static void check_last_iova(void)
+{
+	struct iommu_hwpt_selftest data = {
+		.pagetable_type = MOCK_IOMMUPT_AMDV1,
+	};
+	__u64 iova = -2 * PAGE_SIZE;
+	__u32 ioas_id, hwpt_id;
+	void *pages;
+
+	must(!_test_ioctl_ioas_alloc(fd, &ioas_id), "IOMMU_IOAS_ALLOC");
+	must(!_test_cmd_hwpt_alloc(fd, idev_id, ioas_id, 0, 0, &hwpt_id,
+				   IOMMU_HWPT_DATA_SELFTEST, &data,
+				   sizeof(data)), "IOMMU_HWPT_ALLOC");
+
+	/* The same page twice */
+	pages = mmap(NULL, 2 * PAGE_SIZE, PROT_READ, MAP_SHARED, mfd, 0);
+	must(pages != MAP_FAILED &&
+	     mmap(pages + PAGE_SIZE, PAGE_SIZE, PROT_READ,
+		  MAP_FIXED | MAP_SHARED, mfd, 0) == pages + PAGE_SIZE,
+	     "mmap()");
+	must(!_test_ioctl_ioas_map(fd, ioas_id, pages, 2 * PAGE_SIZE, &iova,
+				   IOMMU_IOAS_MAP_FIXED_IOVA |
+				   IOMMU_IOAS_MAP_READABLE),
+	     "mapping to the last IOVAs");
+	must(!munmap(pages, 2 * PAGE_SIZE), "munmap()");
+	must(!_test_ioctl_destroy(fd, hwpt_id) &&
+	     !_test_ioctl_destroy(fd, ioas_id), "IOMMU_DESTROY");
 }
 
 /* When all objects are gone, no page of the memory is pinned */
@@ -1000,10 +959,9 @@ static bool all_unpinned(void)
 
 int main(int argc, char *argv[])
 {
-	const char *text = getenv("FUZZ_SEED");
 	int c;
 
-	seed = text ? strtoull(text, NULL, 0) : 1;
+	seed = default_seed();
 	while ((c = getopt(argc, argv, "s:n:")) != -1) {
 		if (c == 's')
 			seed = strtoull(optarg, NULL, 0);
@@ -1015,8 +973,9 @@ int main(int argc, char *argv[])
 	}
 
 	ksft_print_header();
-	rng_state = (seed + 1) * 0x9e3779b97f4a7c15ULL ?: 1;
+	rng_init(seed);
 	setup();
+	check_last_iova();
 	ksft_set_plan(2);
 	ksft_print_msg("seed %llu\n", seed);
 	while (nr_calls < max_calls)

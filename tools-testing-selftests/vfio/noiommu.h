@@ -200,44 +200,42 @@ static inline int get_pa_array(int iommufd,
 	return do_ioctl(iommufd, IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY, args);
 }
 
-static inline int get_extents(int iommufd, u32 ioas, u64 iova, u64 *length,
-			      struct iommu_noiommu_extent *extents,
-			      u32 *num_extents)
+/* A list of pages of that size, or extents if it is 0 */
+static inline int get_pa_entries(int iommufd, u32 ioas, u64 iova, u64 *length,
+				 void *entries, u32 *num_entries, u32 page_size)
 {
 	struct iommu_ioas_noiommu_get_pa_array args = {
 		.ioas_id = ioas,
-		.data_type = IOMMU_NOIOMMU_PA_EXTENT,
+		.data_type = page_size ? IOMMU_NOIOMMU_PA_PAGE :
+					 IOMMU_NOIOMMU_PA_EXTENT,
 		.iova = iova,
 		.length = *length,
-		.data_uptr = (uintptr_t)extents,
-		.entry_len = sizeof(*extents),
-		.entry_num = *num_extents,
+		.data_uptr = (uintptr_t)entries,
+		.entry_len = page_size ? sizeof(u64) :
+					 sizeof(struct iommu_noiommu_extent),
+		.entry_num = *num_entries,
+		.page_size = page_size,
 	};
 	int ret = get_pa_array(iommufd, &args);
 
 	*length = args.length;
-	*num_extents = args.entry_num;
+	*num_entries = args.entry_num;
 	return ret;
+}
+
+static inline int get_extents(int iommufd, u32 ioas, u64 iova, u64 *length,
+			      struct iommu_noiommu_extent *extents,
+			      u32 *num_extents)
+{
+	return get_pa_entries(iommufd, ioas, iova, length, extents, num_extents,
+			      0);
 }
 
 static inline int get_pages(int iommufd, u32 ioas, u64 iova, u64 *length,
 			    u64 *pages, u32 *num_pages, u32 size)
 {
-	struct iommu_ioas_noiommu_get_pa_array args = {
-		.ioas_id = ioas,
-		.data_type = IOMMU_NOIOMMU_PA_PAGE,
-		.iova = iova,
-		.length = *length,
-		.data_uptr = (uintptr_t)pages,
-		.entry_len = sizeof(*pages),
-		.entry_num = *num_pages,
-		.page_size = size,
-	};
-	int ret = get_pa_array(iommufd, &args);
-
-	*length = args.length;
-	*num_pages = args.entry_num;
-	return ret;
+	return get_pa_entries(iommufd, ioas, iova, length, pages, num_pages,
+			      size);
 }
 
 /* Physically contiguous piece of a mapping */
@@ -374,29 +372,37 @@ static inline void write_file(const char *path, const char *text)
 	VFIO_ASSERT_EQ(ret, 0, "writing %s to %s failed: %d\n", text, path, ret);
 }
 
-/* What a test changes for a while, and what was there before */
-struct saved_file {
-	struct saved_file *next;
+/*
+ * What to do when the program ends: call a function, or write what was in a
+ * file before
+ */
+struct at_exit {
+	struct at_exit *next;
+	void (*fn)(void);
 	char *path;
 	pid_t pid;
 	char text[256];
 };
 
-static inline struct saved_file **saved_files(void)
+static inline struct at_exit **last_at_exit(void)
 {
-	static struct saved_file *first;
+	static struct at_exit *last;
 
-	return &first;
+	return &last;
 }
 
 /* Not in the processes that the tests run in: they end before the program */
-static inline void restore_files(void)
+static inline void do_last_at_exit(void)
 {
-	struct saved_file *saved;
+	struct at_exit *last = *last_at_exit();
 
-	for (saved = *saved_files(); saved; saved = saved->next)
-		if (saved->pid == getpid())
-			try_write_file(saved->path, saved->text);
+	*last_at_exit() = last->next;
+	if (last->pid != getpid())
+		return;
+	if (last->fn)
+		last->fn();
+	else
+		try_write_file(last->path, last->text);
 }
 
 static inline void exit_on_signal(int sig)
@@ -404,36 +410,49 @@ static inline void exit_on_signal(int sig)
 	exit(KSFT_FAIL);
 }
 
+/* One by one, so that the others are done even if one of them calls exit() */
+static inline void add_at_exit(struct at_exit *new)
+{
+	new->pid = getpid();
+	new->next = *last_at_exit();
+	*last_at_exit() = new;
+	VFIO_ASSERT_EQ(atexit(do_last_at_exit), 0);
+	signal(SIGINT, exit_on_signal);
+	signal(SIGTERM, exit_on_signal);
+}
+
 /*
- * Write back what a setting is now when the program ends, however the tests
- * end. To be called before the tests are run.
+ * Call fn() when the program ends, however the tests end. To be called before
+ * the tests are run. What is added last is done first.
  */
+static inline void call_at_exit(void (*fn)(void))
+{
+	struct at_exit *new = calloc_assert(1, sizeof(*new));
+
+	new->fn = fn;
+	add_at_exit(new);
+}
+
+/* The same for a setting: write back what it is now */
 static inline void restore_at_exit(const char *path)
 {
-	struct saved_file *saved = calloc_assert(1, sizeof(*saved));
+	struct at_exit *new = calloc_assert(1, sizeof(*new));
 	int fd = open(path, O_RDONLY);
 	ssize_t len;
 
 	if (fd < 0) {
-		free(saved);
+		free(new);
 		return;
 	}
-	len = read(fd, saved->text, sizeof(saved->text) - 1);
+	len = read(fd, new->text, sizeof(new->text) - 1);
 	VFIO_ASSERT_GE(len, 0, "Cannot read %s\n", path);
 	close(fd);
 	/* How sysfs shows that there is none */
-	if (!strcmp(saved->text, "(null)\n"))
-		strcpy(saved->text, "\n");
-	saved->path = strdup(path);
-	VFIO_ASSERT_NOT_NULL(saved->path);
-	saved->pid = getpid();
-	if (!*saved_files()) {
-		VFIO_ASSERT_EQ(atexit(restore_files), 0);
-		signal(SIGINT, exit_on_signal);
-		signal(SIGTERM, exit_on_signal);
-	}
-	saved->next = *saved_files();
-	*saved_files() = saved;
+	if (!strcmp(new->text, "(null)\n"))
+		strcpy(new->text, "\n");
+	new->path = strdup(path);
+	VFIO_ASSERT_NOT_NULL(new->path);
+	add_at_exit(new);
 }
 
 /*

@@ -645,15 +645,13 @@ TEST_F(noiommu_attached, hot_unplug)
 	close(event);
 }
 
-static pid_t main_pid;
-
 /* If a test ended while the device was unplugged */
 static void plug_in(void)
 {
 	char path[PATH_MAX];
 
 	snprintf_assert(path, sizeof(path), PCI_SYSFS "/%s", bdf);
-	if (getpid() == main_pid && access(path, F_OK))
+	if (access(path, F_OK))
 		rescan_and_bind();
 }
 
@@ -668,8 +666,6 @@ int main(int argc, char *argv[])
 	snprintf_assert(path, sizeof(path), PCI_SYSFS "/%s/driver_override",
 			bdf);
 	restore_at_exit(path);
-	/* Registered last, so it is called before the files are restored */
-	main_pid = getpid();
-	VFIO_ASSERT_EQ(atexit(plug_in), 0);
+	call_at_exit(plug_in);
 	return test_harness_run(argc, argv);
 }

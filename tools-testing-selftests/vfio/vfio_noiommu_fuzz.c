@@ -30,6 +30,7 @@
 
 #include <libvfio.h>
 
+#include "../iommu/fuzz.h"
 #include "noiommu.h"
 
 #define NR_IOAS 4
@@ -50,9 +51,6 @@
 /* How far mappings are spread out */
 #define NR_SLOTS 64
 
-/* Where the struct of an ioctl lies: its end is the end of what is mapped */
-#define BUFFER_SIZE 512
-
 static const char *cdev_path;
 static size_t page_size;
 static void *arena;
@@ -61,35 +59,6 @@ static int memfd;
 static unsigned long long seed;
 static unsigned long max_calls = 1000000;
 static unsigned int nr_threads = 3;
-
-/* Random numbers: xorshift64* */
-
-struct rng {
-	u64 state;
-};
-
-static u64 first_state(u64 seed)
-{
-	return (seed + 1) * 0x9e3779b97f4a7c15ULL ?: 1;
-}
-
-static u64 rng_next(struct rng *rng)
-{
-	rng->state ^= rng->state >> 12;
-	rng->state ^= rng->state << 25;
-	rng->state ^= rng->state >> 27;
-	return rng->state * 0x2545f4914f6cdd1dULL;
-}
-
-static u64 below(struct rng *rng, u64 limit)
-{
-	return (rng_next(rng) >> 16) % limit;
-}
-
-static bool one_in(struct rng *rng, u64 n)
-{
-	return !below(rng, n);
-}
 
 /* The memory */
 
@@ -178,7 +147,6 @@ struct model_hwpt {
 struct model {
 	pthread_t thread;
 	unsigned int nr;
-	struct rng rng;
 	unsigned long calls;
 	unsigned long succeeded;
 	struct noiommu n;
@@ -262,33 +230,29 @@ static bool can_fill(struct model_ioas *ioas)
 
 /* Random arguments */
 
-/* So large that no object ever has it */
-#define NO_ID 0x7fffff00
-
 static u32 some_ioas_id(struct model *m)
 {
-	u32 id = m->ioas[m->iova ? 0 : below(&m->rng, NR_IOAS)].id;
+	u32 id = m->ioas[m->iova ? 0 : below(NR_IOAS)].id;
 
-	return id && !one_in(&m->rng, 50) ? id : NO_ID + below(&m->rng, 16);
+	return id && !one_in(50) ? id : NO_ID + below(16);
 }
 
 static u32 some_id(struct model *m)
 {
 	const u32 ids[] = {
-		0, m->n.devid, m->hwpts[below(&m->rng, NR_HWPTS)].id,
-		m->ioas[below(&m->rng, NR_IOAS)].id,
+		0, m->n.devid, m->hwpts[below(NR_HWPTS)].id,
+		m->ioas[below(NR_IOAS)].id,
 	};
 
-	return ids[below(&m->rng, ARRAY_SIZE(ids))] ?:
-	       NO_ID + below(&m->rng, 16);
+	return ids[below(ARRAY_SIZE(ids))] ?: NO_ID + below(16);
 }
 
 /* From close to 0, from the middle, and up to the end of the IOVA space */
 static u64 some_iova(struct model *m)
 {
-	u64 slot = below(&m->rng, NR_SLOTS) * page_size;
+	u64 slot = below(NR_SLOTS) * page_size;
 
-	switch (m->iova ? 2 : below(&m->rng, 8)) {
+	switch (m->iova ? 2 : below(8)) {
 	case 0:
 		return slot;
 	case 1:
@@ -304,53 +268,38 @@ static u64 some_mapped_iova(struct model *m, u32 ioas_id)
 	struct model_ioas *ioas = find_ioas(m, ioas_id);
 	struct area *area;
 
-	if (!ioas || !ioas->nr_areas || one_in(&m->rng, 8))
+	if (!ioas || !ioas->nr_areas || one_in(8))
 		return some_iova(m);
-	area = &ioas->areas[below(&m->rng, ioas->nr_areas)];
-	if (one_in(&m->rng, 2))
+	area = &ioas->areas[below(ioas->nr_areas)];
+	if (one_in(2))
 		return area->iova;
-	return area->iova + below(&m->rng, area->length);
+	return area->iova + below(area->length);
 }
 
-static u64 some_length(struct model *m)
+static u64 some_length(void)
 {
-	return (1 + below(&m->rng, MAX_MAP_PAGES)) * page_size;
+	return (1 + below(MAX_MAP_PAGES)) * page_size;
 }
 
-static u64 some_offset(struct model *m)
+static u64 some_offset(void)
 {
 	static const unsigned int starts[] = {
 		0, ANON_START, MEMFD_START, MEMFD_START + NR_PAGES / 2,
 	};
 
-	return (starts[below(&m->rng, ARRAY_SIZE(starts))] +
-		below(&m->rng, NR_PAGES / 2)) * page_size;
+	return (starts[below(ARRAY_SIZE(starts))] + below(NR_PAGES / 2)) *
+	       page_size;
 }
 
-/* Make one of many valid numbers wrong, or odd */
-static void spoil(struct model *m, __u64 *value)
+static void spoil(__u64 *value)
 {
 	/* Numbers at which something tends to end */
 	static const u64 edges[] = {
 		0, 1, 7, 2048, 4095, 4096, 4097, SZ_2M, SZ_4G - 1, SZ_4G,
 		1ULL << 47, 1ULL << 63, -4097ULL, -4096ULL, -2ULL, -1ULL,
 	};
-	u64 edge = edges[below(&m->rng, ARRAY_SIZE(edges))];
 
-	if (!one_in(&m->rng, 40))
-		return;
-	if (one_in(&m->rng, 3))
-		*value = edge;
-	else if (one_in(&m->rng, 2))
-		*value += edge;
-	else
-		*value ^= 1ULL << below(&m->rng, 64);
-}
-
-static void spoil32(struct model *m, u32 *value)
-{
-	if (one_in(&m->rng, 100))
-		*value ^= 1U << below(&m->rng, 32);
+	spoil_by(value, edges[below(ARRAY_SIZE(edges))]);
 }
 
 /* Calls */
@@ -371,36 +320,22 @@ static void expect(struct model *m, const char *why, u64 got, u64 expected)
 
 static void expect_result(struct model *m, int ret, bool works)
 {
-	/* What a call can say that does not work, and that is not out of memory */
-	static const int refusals[] = {
-		EPERM, ENOENT, E2BIG, EBADF, EFAULT, EBUSY, EEXIST, EINVAL,
-		ENOTTY, EOPNOTSUPP, EADDRINUSE, EMSGSIZE, EOVERFLOW, ERANGE,
-	};
-	unsigned int i;
-
 	m->calls++;
 	m->succeeded += !ret;
-	for (i = 0; !works && i != ARRAY_SIZE(refusals); i++)
-		if (ret == -refusals[i])
-			return;
-	expect(m, "errno", ret, works ? 0 : -EINVAL);
+	if (works || !is_refusal(ret))
+		expect(m, "errno", ret, works ? 0 : -EINVAL);
 }
 
-static __thread char *buffer;
+static __thread void *user_args;
 
-static void buffer_init(void)
+static void args_init(void)
 {
-	void *va = mmap(NULL, 2 * page_size, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	VFIO_ASSERT_NE(va, MAP_FAILED);
-	VFIO_ASSERT_EQ(munmap(va + page_size, page_size), 0);
-	buffer = va + page_size - BUFFER_SIZE;
+	user_args = alloc_args();
+	VFIO_ASSERT_NOT_NULL(user_args);
 }
 
 /*
- * Do it. What there has always been of @args ends with @old_end. Now and then the
- * size is below, at or above what the kernel knows.
+ * Do it. What there has always been of @args ends with @old_end.
  *
  * Return false if a wrong size has been chosen: then that it is refused is all
  * that there is to see. Else @args are as the kernel has seen them, and @out
@@ -409,39 +344,12 @@ static void buffer_init(void)
 static bool iommufd_call(struct model *m, unsigned long cmd, void *args,
 			 void *out, u32 size, const void *old_end, int *ret)
 {
-	u32 user_size = size, min = old_end - args;
-	u32 larger = size + 1 + below(&m->rng, BUFFER_SIZE - size);
-	bool works = true;
+	bool works = put_args(user_args, args, size, old_end - args, true);
 
-	memset(buffer, 0, BUFFER_SIZE);
-	memcpy(buffer, args, size);
-	switch (below(&m->rng, 120)) {
-	case 0:
-		user_size = below(&m->rng, min);
-		works = false;
-		break;
-	case 1:
-		user_size = min + below(&m->rng, size - min + 1);
-		memset(args + user_size, 0, size - user_size);
-		break;
-	case 2:
-		user_size = larger;
-		break;
-	case 3:
-		user_size = larger;
-		buffer[size + below(&m->rng, larger - size)] = 1;
-		works = false;
-		break;
-	case 4:
-		user_size = BUFFER_SIZE + 1 + below(&m->rng, SZ_2G);
-		works = false;
-		break;
-	}
-	memcpy(buffer, &user_size, sizeof(user_size));
-	*ret = do_ioctl(m->n.iommufd, cmd, buffer);
+	*ret = do_ioctl(m->n.iommufd, cmd, user_args);
 	if (!works)
 		expect_result(m, *ret, false);
-	memcpy(out, buffer, size);
+	memcpy(out, user_args, size);
 	return works;
 }
 
@@ -485,7 +393,7 @@ static void call_destroy(struct model *m)
 /* Also what has a hole, and bytes, which no device can be attached to then */
 static void call_map(struct model *m)
 {
-	struct area area = { some_iova(m), some_length(m), some_offset(m) };
+	struct area area = { some_iova(m), some_length(), some_offset() };
 	u32 id = some_ioas_id(m), from_id = some_ioas_id(m);
 	u64 from_iova = some_mapped_iova(m, from_id) & -page_size;
 	struct model_ioas *ioas = find_ioas(m, id);
@@ -496,15 +404,14 @@ static void call_map(struct model *m)
 
 	if (ioas && ioas->nr_areas == NR_AREAS)
 		return;
-	if (one_in(&m->rng, 32))
-		area.length -= below(&m->rng, page_size);
-	if (from && one_in(&m->rng, 3)) {
+	if (one_in(32))
+		area.length -= below(page_size);
+	if (from && one_in(3)) {
 		area.length = min(area.length, from->length -
 					       (from_iova - from->iova));
 		area.offset = from->offset + (from_iova - from->iova);
 		ret = copy(fd, from_id, from_iova, area.length, id, area.iova);
-	} else if (area.offset >= MEMFD_START * page_size &&
-		   one_in(&m->rng, 2)) {
+	} else if (area.offset >= MEMFD_START * page_size && one_in(2)) {
 		ret = map_file(fd, id, memfd,
 			       area.offset - MEMFD_START * page_size,
 			       area.length, area.iova);
@@ -526,7 +433,7 @@ static void call_unmap(struct model *m)
 	struct model_ioas *ioas = find_ioas(m, id);
 	struct area *area = ioas ? area_at(ioas, iova) : NULL;
 
-	if (ioas && !m->iova && one_in(&m->rng, 50)) {
+	if (ioas && !m->iova && one_in(50)) {
 		expect_result(m, unmap(m->n.iommufd, id, 0, ~0ULL), true);
 		ioas->nr_areas = 0;
 		return;
@@ -576,7 +483,7 @@ static void check_pa(struct model *m,
 	expect(m, "the address", out->out_phys, arena_pa(area->offset + inside));
 	expect(m, "the length", out->length,
 	       contiguous(area->offset + inside, most));
-	if (one_in(&m->rng, 16))
+	if (one_in(16))
 		check_pagemap(m, area->offset + inside);
 }
 
@@ -587,12 +494,11 @@ static void call_get_pa(struct model *m)
 
 	args.ioas_id = some_ioas_id(m);
 	args.iova = some_mapped_iova(m, args.ioas_id);
-	args.length = one_in(&m->rng, 4) ? some_length(m) :
-					   1 + below(&m->rng, 3 * SZ_64K);
-	spoil(m, &args.iova);
-	spoil(m, &args.length);
-	spoil32(m, &args.flags);
-	spoil32(m, &args.__reserved);
+	args.length = one_in(4) ? some_length() : 1 + below(3 * SZ_64K);
+	spoil(&args.iova);
+	spoil(&args.length);
+	spoil32(&args.flags);
+	spoil32(&args.__reserved);
 
 	if (!iommufd_call(m, IOMMU_IOAS_NOIOMMU_GET_PA, &args, &out,
 			  sizeof(args), &args.out_phys + 1, &ret))
@@ -729,31 +635,30 @@ static void call_get_pa_array(struct model *m)
 	memset(got, 0xff, sizeof(got));
 	args.ioas_id = some_ioas_id(m);
 	args.iova = some_mapped_iova(m, args.ioas_id);
-	args.length = one_in(&m->rng, 4) ? some_length(m) :
-					   1 + below(&m->rng, 3 * SZ_64K);
+	args.length = one_in(4) ? some_length() : 1 + below(3 * SZ_64K);
 	args.data_uptr = (uintptr_t)got;
-	args.entry_num = 1 + below(&m->rng, MAX_ENTRIES);
-	if (one_in(&m->rng, 2)) {
+	args.entry_num = 1 + below(MAX_ENTRIES);
+	if (one_in(2)) {
 		args.data_type = IOMMU_NOIOMMU_PA_PAGE;
 		args.entry_len = sizeof(u64);
 		args.page_size = SZ_4K;
-		if (one_in(&m->rng, 4))
-			args.page_size <<= below(&m->rng, 12);
+		if (one_in(4))
+			args.page_size <<= below(12);
 	} else {
 		args.entry_len = sizeof(struct iommu_noiommu_extent);
-		if (one_in(&m->rng, 4))
-			args.entry_len += 8 * below(&m->rng, 31);
+		if (one_in(4))
+			args.entry_len += 8 * below(31);
 	}
-	spoil(m, &args.iova);
-	spoil(m, &args.length);
-	spoil32(m, &args.flags);
-	spoil32(m, &args.__reserved);
-	spoil32(m, &args.data_type);
-	spoil32(m, &args.page_size);
-	spoil32(m, &args.entry_len);
-	if (one_in(&m->rng, 50))
+	spoil(&args.iova);
+	spoil(&args.length);
+	spoil32(&args.flags);
+	spoil32(&args.__reserved);
+	spoil32(&args.data_type);
+	spoil32(&args.page_size);
+	spoil32(&args.entry_len);
+	if (one_in(50))
 		args.entry_num = 0;
-	if (one_in(&m->rng, 50))
+	if (one_in(50))
 		args.data_uptr = 0;
 
 	if (!iommufd_call(m, IOMMU_IOAS_NOIOMMU_GET_PA_ARRAY, &args, &out,
@@ -772,15 +677,15 @@ static void call_hwpt_alloc(struct model *m)
 	bool works;
 	int ret;
 
-	args.dev_id = one_in(&m->rng, 20) ? some_id(m) : m->n.devid;
-	args.pt_id = one_in(&m->rng, 4) ? some_id(m) : some_ioas_id(m);
-	spoil32(m, &args.flags);
-	spoil32(m, &args.data_type);
-	spoil32(m, &args.data_len);
-	spoil32(m, &args.__reserved);
+	args.dev_id = one_in(20) ? some_id(m) : m->n.devid;
+	args.pt_id = one_in(4) ? some_id(m) : some_ioas_id(m);
+	spoil32(&args.flags);
+	spoil32(&args.data_type);
+	spoil32(&args.data_len);
+	spoil32(&args.__reserved);
 	/* One is for the device to be attached to */
-	if (!hwpt || one_in(&m->rng, 4))
-		args.flags |= 1U << below(&m->rng, 32);
+	if (!hwpt || one_in(4))
+		args.flags |= 1U << below(32);
 
 	if (!iommufd_call(m, IOMMU_HWPT_ALLOC, &args, &out,
 			  sizeof(args), &args.__reserved + 1, &ret))
@@ -807,11 +712,11 @@ static void call_refused(struct model *m)
 		.size = sizeof(viommu),
 		.dev_id = some_id(m),
 		.hwpt_id = some_id(m),
-		.type = below(&m->rng, 4),
+		.type = below(4),
 	};
 
-	spoil32(m, &viommu.flags);
-	expect_result(m, one_in(&m->rng, 2) ?
+	spoil32(&viommu.flags);
+	expect_result(m, one_in(2) ?
 			 do_ioctl(m->n.iommufd, IOMMU_GET_HW_INFO, &info) :
 			 do_ioctl(m->n.iommufd, IOMMU_VIOMMU_ALLOC, &viommu),
 		      false);
@@ -855,13 +760,13 @@ static void call_attach(struct model *m)
 	if (!hwpt)
 		hwpt = find_hwpt(m, 0);
 	args.pt_id = hwpt ? id : NO_ID;
-	if (one_in(&m->rng, 30))
-		args.argsz = below(&m->rng, 16);
-	if (one_in(&m->rng, 30))
-		args.flags = 1U << below(&m->rng, 32);
-	if (one_in(&m->rng, 30)) {
+	if (one_in(30))
+		args.argsz = below(16);
+	if (one_in(30))
+		args.flags = 1U << below(32);
+	if (one_in(30)) {
 		args.flags = VFIO_DEVICE_ATTACH_PASID;
-		args.pasid = below(&m->rng, 3);
+		args.pasid = below(3);
 	}
 
 	works = works && hwpt && !args.flags &&
@@ -885,10 +790,10 @@ static void call_detach(struct model *m)
 	struct vfio_device_detach_iommufd_pt args = { .argsz = sizeof(args) };
 	int ret;
 
-	if (one_in(&m->rng, 20))
-		args.argsz = below(&m->rng, 8);
-	else if (one_in(&m->rng, 20))
-		args.flags = 2U << below(&m->rng, 31);
+	if (one_in(20))
+		args.argsz = below(8);
+	else if (one_in(20))
+		args.flags = 2U << below(31);
 	ret = do_ioctl(m->n.cdev, VFIO_DEVICE_DETACH_IOMMUFD_PT, &args);
 	expect_result(m, ret, args.argsz >= 8 && !args.flags);
 	if (!ret)
@@ -907,7 +812,7 @@ static void call_reopen(struct model *m)
 {
 	u32 devid;
 
-	if (!one_in(&m->rng, 50)) {
+	if (!one_in(50)) {
 		expect_result(m, cdev_bind(m->n.cdev, m->n.iommufd, &devid),
 			      false);
 		return;
@@ -946,7 +851,7 @@ static void some_call(struct model *m, const struct call *call, unsigned int nr)
 
 	for (i = 0; i != nr; i++)
 		sum += call[i].weight;
-	sum = below(&m->rng, sum);
+	sum = below(sum);
 	for (; sum >= call->weight; call++)
 		sum -= call->weight;
 	m->what = call->name;
@@ -967,7 +872,7 @@ static void fuzz_model(void)
 	static struct model m;
 
 	memset(&m, 0, sizeof(m));
-	m.rng.state = first_state(seed);
+	rng_init(seed);
 	device_open(&m.n);
 	while (m.calls < max_calls)
 		some_call(&m, calls, ARRAY_SIZE(calls));
@@ -991,19 +896,19 @@ static int either(struct model *m, int ret)
 	return ret;
 }
 
-static u32 *shared_slot(struct model *m)
+static u32 *shared_slot(void)
 {
-	return &shared_ids[below(&m->rng, NR_SHARED_IDS)];
+	return &shared_ids[below(NR_SHARED_IDS)];
 }
 
-static u32 shared_id(struct model *m)
+static u32 shared_id(void)
 {
-	return __atomic_load_n(shared_slot(m), __ATOMIC_RELAXED) ?: NO_ID;
+	return __atomic_load_n(shared_slot(), __ATOMIC_RELAXED) ?: NO_ID;
 }
 
-static u64 shared_iova(struct model *m)
+static u64 shared_iova(void)
 {
-	return SZ_4G + below(&m->rng, NR_SLOTS) * page_size;
+	return SZ_4G + below(NR_SLOTS) * page_size;
 }
 
 /* Apart by what no single bit and no number of edge() makes of one another */
@@ -1017,21 +922,21 @@ static void race_alloc(struct model *m)
 	u32 id, none = 0;
 	int ret;
 
-	if (one_in(&m->rng, 2))
+	if (one_in(2))
 		ret = ioas_alloc(shared.iommufd, &id);
 	else
 		ret = hwpt_alloc(shared.iommufd, shared.devid,
-				 one_in(&m->rng, 3) ? shared.ioas :
-				 shared_id(m), 0, &id);
+				 one_in(3) ? shared.ioas : shared_id(), 0,
+				 &id);
 	if (!either(m, ret) &&
-	    !__atomic_compare_exchange_n(shared_slot(m), &none, id, false,
+	    !__atomic_compare_exchange_n(shared_slot(), &none, id, false,
 					 __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		either(m, destroy(shared.iommufd, id));
 }
 
 static void race_destroy(struct model *m)
 {
-	u32 *slot = shared_slot(m);
+	u32 *slot = shared_slot();
 	u32 id = __atomic_load_n(slot, __ATOMIC_RELAXED);
 
 	if (either(m, destroy(shared.iommufd, id ?: NO_ID)) != -EBUSY)
@@ -1042,36 +947,36 @@ static void race_destroy(struct model *m)
 /* A copy can also be of what another thread has to itself */
 static void race_map(struct model *m)
 {
-	u64 iova = thread_iova(below(&m->rng, nr_threads)) + SZ_4G * 5 +
-		   below(&m->rng, NR_SLOTS) * page_size;
-	u32 id = shared_id(m);
+	u64 iova = thread_iova(below(nr_threads)) + SZ_4G * 5 +
+		   below(NR_SLOTS) * page_size;
+	u32 id = shared_id();
 
-	if (one_in(&m->rng, 2))
-		either(m, map(shared.iommufd, id, arena + some_offset(m),
-			      some_length(m), shared_iova(m)));
-	else if (one_in(&m->rng, 2))
+	if (one_in(2))
+		either(m, map(shared.iommufd, id, arena + some_offset(),
+			      some_length(), shared_iova()));
+	else if (one_in(2))
 		either(m, copy(shared.iommufd, shared.ioas, iova, page_size, id,
-			       shared_iova(m)));
+			       shared_iova()));
 	else
-		either(m, copy(shared.iommufd, shared_id(m), shared_iova(m),
-			       page_size, id, shared_iova(m)));
+		either(m, copy(shared.iommufd, shared_id(), shared_iova(),
+			       page_size, id, shared_iova()));
 }
 
 static void race_unmap(struct model *m)
 {
-	bool all = one_in(&m->rng, 20);
+	bool all = one_in(20);
 
-	either(m, unmap(shared.iommufd, shared_id(m), all ? 0 : shared_iova(m),
+	either(m, unmap(shared.iommufd, shared_id(), all ? 0 : shared_iova(),
 			all ? ~0ULL : MAX_MAP_PAGES * page_size));
 }
 
 static void race_get_pa(struct model *m)
 {
-	u64 iova = shared_iova(m) + below(&m->rng, page_size);
+	u64 iova = shared_iova() + below(page_size);
 	u64 length = MAX_MAP_PAGES * page_size;
 	u64 pa;
 
-	if (either(m, get_pa(shared.iommufd, shared_id(m), iova, &length, &pa)))
+	if (either(m, get_pa(shared.iommufd, shared_id(), iova, &length, &pa)))
 		return;
 	expect(m, "the offset", pa % page_size, iova % page_size);
 	expect(m, "an address of the memory", is_arena_pa(pa) &&
@@ -1080,11 +985,11 @@ static void race_get_pa(struct model *m)
 
 static void race_attach(struct model *m)
 {
-	if (one_in(&m->rng, 4))
+	if (one_in(4))
 		expect_result(m, cdev_detach(shared.cdev), true);
 	else
-		either(m, cdev_attach_to(shared.cdev, one_in(&m->rng, 4) ?
-					 shared.ioas : shared_id(m)));
+		either(m, cdev_attach_to(shared.cdev, one_in(4) ?
+					 shared.ioas : shared_id()));
 }
 
 /* What the model knows of: the others must not change the answers */
@@ -1107,7 +1012,8 @@ static void *thread_run(void *arg)
 {
 	struct model *m = arg;
 
-	buffer_init();
+	args_init();
+	rng_init(seed + m->nr + 1);
 	while (m->calls < max_calls / nr_threads)
 		some_call(m, races, ARRAY_SIZE(races));
 	return NULL;
@@ -1133,7 +1039,6 @@ static void fuzz_threads(void)
 		m->iova = thread_iova(m->nr);
 		m->ioas[0].id = shared.ioas;
 		m->hwpts[0] = (struct model_hwpt){ hwpt, &m->ioas[0] };
-		m->rng.state = first_state(seed + m->nr + 1);
 		VFIO_ASSERT_EQ(pthread_create(&m->thread, NULL, thread_run, m),
 			       0);
 	}
@@ -1149,10 +1054,9 @@ static void fuzz_threads(void)
 
 static void parse_options(int argc, char *argv[])
 {
-	const char *text = getenv("FUZZ_SEED");
 	int c;
 
-	seed = text ? strtoull(text, NULL, 0) : 1;
+	seed = default_seed();
 	while ((c = getopt(argc, argv, "s:n:j:")) != -1) {
 		if (c == 's')
 			seed = strtoull(optarg, NULL, 0);
@@ -1184,7 +1088,7 @@ int main(int argc, char *argv[])
 	ksft_set_plan(3);
 	ksft_print_msg("seed %llu\n", seed);
 	arena_init();
-	buffer_init();
+	args_init();
 	do {
 		read_counters(&before);
 		fuzz_model();

@@ -478,6 +478,40 @@ TEST_F(noiommu_attached, many_extents)
 	free(extents);
 }
 
+/*
+ * Large pages at an IOVA that is not aligned to them take entries of a page each:
+ * more than what the driver looks at in a call, and yet few extents.
+ */
+TEST_F(noiommu_attached, more_entries_than_a_call_looks_at)
+{
+	struct noiommu *n = &self->n;
+	u64 iova = TEST_IOVA + page_size;
+	u64 size = SZ_16M, length = SZ_16M, done = 0;
+	struct iommu_noiommu_extent extents[SZ_16M / SZ_2M];
+	u32 num = SZ_16M / SZ_2M;
+	void *va;
+	u32 i;
+
+	va = try_alloc_huge(size);
+	if (!va)
+		SKIP(return, "needs free hugetlb pages of 16 MiB");
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, size, iova));
+
+	ASSERT_EQ(0, get_extents(n->iommufd, n->ioas, iova, &length, extents,
+				 &num));
+	ASSERT_EQ(size, length);
+	for (i = 0; i != num; i++) {
+		u64 offset;
+
+		for (offset = 0; offset < extents[i].length;
+		     offset += page_size)
+			ASSERT_EQ(extents[i].phys + offset,
+				  pagemap_pa(va + done + offset));
+		done += extents[i].length;
+	}
+	ASSERT_EQ(size, done);
+}
+
 TEST_F(noiommu_attached, extents_end_at_a_fault)
 {
 	struct noiommu *n = &self->n;

@@ -429,15 +429,11 @@ TEST_F(lifecycle, capability_dropped_after_open)
 	noiommu_close(&n);
 }
 
-static pid_t main_pid;
-
 /* If a test ended in between */
 static void restore_device(void)
 {
 	const char *path;
 
-	if (getpid() != main_pid)
-		return;
 	if (!is_bound()) {
 		write_file(NOIOMMU_PARAM, "Y");
 		bind_driver();
@@ -459,8 +455,6 @@ int main(int argc, char *argv[])
 	VFIO_ASSERT_EQ(stat(path, &st), 0);
 	free((void *)path);
 	node_mode = st.st_mode & 07777;
-	main_pid = getpid();
-	/* Registered last, so it is called before the files are restored */
-	VFIO_ASSERT_EQ(atexit(restore_device), 0);
+	call_at_exit(restore_device);
 	return test_harness_run(argc, argv);
 }

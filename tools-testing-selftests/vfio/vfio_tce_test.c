@@ -21,9 +21,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/capability.h>
 #include <linux/compiler.h>
 #include <linux/iommufd.h>
 #include <linux/pci_regs.h>
@@ -640,13 +643,27 @@ TEST_F(tce, read_only)
 	ASSERT_TRUE(is_filled_with(self->memory + size, 0x5a, size));
 }
 
-/* Memory that may be written only is written. */
+/*
+ * Memory that may be written only is written, and does not get to the disk. Whether
+ * the device reports that it could not read is not looked at.
+ */
 TEST_F(tce, write_only)
 {
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory,
-			      getpagesize(), &self->iova,
-			      IOMMU_IOAS_MAP_WRITEABLE));
+	u64 size = SZ_64K;
+	u64 other = self->iova + SZ_16M;
+
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory, size,
+			      &self->iova, IOMMU_IOAS_MAP_WRITEABLE));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory + size,
+			      size, &other, READ_WRITE));
 	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
+
+	memset(self->memory + size, 0xc3, size);
+	ASSERT_EQ(0, nvme_transfer(&self->nvme, NVME_WRITE, other, 0, size));
+	memset(self->memory, 0x5a, size);
+	nvme_transfer(&self->nvme, NVME_WRITE, self->iova, 0, size);
+	ASSERT_EQ(0, nvme_transfer(&self->nvme, NVME_READ, other, 0, size));
+	ASSERT_EQ(NULL, memchr(self->memory + size, 0x5a, size));
 }
 
 /* A window takes as much as its size, then says so, and takes it again. */
@@ -1078,6 +1095,9 @@ TEST_F(spapr, extensions)
 	ASSERT_EQ(-1, ioctl(self->container, VFIO_SET_IOMMU,
 			    VFIO_SPAPR_TCE_v2_IOMMU));
 	ASSERT_EQ(EINVAL, errno);
+	ASSERT_EQ(-1, ioctl(self->container, VFIO_SET_IOMMU,
+			    VFIO_TYPE1v2_IOMMU));
+	ASSERT_EQ(EINVAL, errno);
 	ASSERT_EQ(-1, ioctl(self->container, VFIO_IOMMU_ENABLE));
 	ASSERT_EQ(ENOTTY, errno);
 	ASSERT_EQ(-1, ioctl(self->container, VFIO_IOMMU_SPAPR_TCE_GET_INFO,
@@ -1316,6 +1336,20 @@ static bool kernel_dma_works(const char *bdf, u8 byte)
 	return works;
 }
 
+/* In each device, by the kernel's own driver, which has them for that long */
+static bool kernel_dma_works_in_all(u8 byte)
+{
+	bool works = true;
+
+	for (int i = 0; i < 2 && bdfs[i]; i++)
+		bind_to(bdfs[i], "nvme");
+	for (int i = 0; i < 2 && bdfs[i]; i++)
+		works = kernel_dma_works(bdfs[i], byte + i) && works;
+	for (int i = 0; i < 2 && bdfs[i]; i++)
+		bind_to(bdfs[i], "vfio-pci");
+	return works;
+}
+
 static void use_with_iommufd(struct __test_metadata *const _metadata)
 {
 	int iommufd = open("/dev/iommu", O_RDWR);
@@ -1347,12 +1381,7 @@ TEST(kernel_driver)
 
 	for (u8 round = 1; round < 4; round++) {
 		use_with_iommufd(_metadata);
-		for (int i = 0; i < 2; i++)
-			bind_to(bdfs[i], "nvme");
-		for (int i = 0; i < 2; i++)
-			ASSERT_TRUE(kernel_dma_works(bdfs[i], 2 * round + i));
-		for (int i = 0; i < 2; i++)
-			bind_to(bdfs[i], "vfio-pci");
+		ASSERT_TRUE(kernel_dma_works_in_all(2 * round));
 	}
 }
 
@@ -1365,12 +1394,7 @@ TEST_F(spapr, kernel_driver)
 	close(self->nvme.fd);
 	close(self->group);
 	close(self->container);
-	for (int i = 0; i < 2; i++)
-		bind_to(bdfs[i], "nvme");
-	for (int i = 0; i < 2; i++)
-		ASSERT_TRUE(kernel_dma_works(bdfs[i], 0x11 + i));
-	for (int i = 0; i < 2; i++)
-		bind_to(bdfs[i], "vfio-pci");
+	ASSERT_TRUE(kernel_dma_works_in_all(0x11));
 	self->nvme.fd = -1;
 	self->group = -1;
 	self->container = -1;
@@ -1460,6 +1484,43 @@ TEST_F(spapr, create_refused)
 	ASSERT_TRUE(writes_arrive(&self->nvme, start + SZ_1M, data));
 }
 
+static void drop_ipc_lock(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	VFIO_ASSERT_EQ(syscall(SYS_capget, &header, data), 0);
+	data[0].effective &= ~(1U << CAP_IPC_LOCK);
+	VFIO_ASSERT_EQ(syscall(SYS_capset, &header, data), 0);
+}
+
+/* Registered memory is charged: once, and as long as it is registered. */
+TEST_F(spapr, charged)
+{
+	u64 size = SZ_1M, page = getpagesize();
+	void *memory = alloc_memory(size + page);
+	struct rlimit limit = {
+		.rlim_cur = locked_kb() * SZ_1K + size,
+		.rlim_max = RLIM_INFINITY,
+	};
+	int c = self->container;
+
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+	drop_ipc_lock();
+
+	ASSERT_EQ(0, spapr_register(c, memory, size));
+	ASSERT_EQ(-ENOMEM, spapr_register(c, memory + size, page));
+	ASSERT_EQ(0, spapr_map(c, memory, size, self->iova, SPAPR_READ_WRITE));
+	ASSERT_EQ(0, spapr_unmap(c, self->iova, size));
+	ASSERT_EQ(-ENOMEM, spapr_register(c, memory + size, page));
+	ASSERT_EQ(0, spapr_unregister(c, memory, size));
+	ASSERT_EQ(0, spapr_register(c, memory + size, page));
+	ASSERT_EQ(0, spapr_unregister(c, memory + size, page));
+	munmap(memory, size + page);
+}
+
 /* A device that joins the group, or one beside it, leaves the windows alone. */
 TEST_F(spapr, join)
 {
@@ -1480,6 +1541,42 @@ TEST_F(spapr, join)
 
 	ASSERT_EQ(0, spapr_unmap(self->container, self->iova, page));
 	ASSERT_FALSE(writes_arrive(&self->nvme, self->iova, data));
+}
+
+/* A device joins a group that has no windows, as nothing is mapped yet. */
+TEST(join_without_windows)
+{
+	char path[PATH_MAX];
+
+	if (!bdfs[1])
+		SKIP(return, "needs two devices");
+
+	snprintf(path, sizeof(path), SYSFS_PCI "/devices/%s/iommu_group",
+		 bdfs[1]);
+	for (int i = 0; i < 2; i++) {
+		int fd = open(i ? IOMMUFD : CONTAINER, O_RDWR), user;
+		u32 dev;
+
+		if (fd < 0)
+			continue;
+		if (i) {
+			user = open_cdev(bdfs[0], fd, &dev);
+		} else {
+			user = open_group(bdfs[0]);
+			ASSERT_GE(user, 0);
+			ioctl_assert(user, VFIO_GROUP_SET_CONTAINER, &fd);
+			ioctl_assert(fd, VFIO_SET_IOMMU,
+				     (void *)VFIO_SPAPR_TCE_v2_IOMMU);
+		}
+		sysfs_write("1", SYSFS_PCI "/devices/%s/remove", bdfs[1]);
+		sysfs_write("1", SYSFS_PCI "/rescan", "");
+		ASSERT_EQ(0, access(path, F_OK));
+		close(user);
+		close(fd);
+
+		/* The kernel's own DMA has a window again, in each device. */
+		ASSERT_TRUE(kernel_dma_works_in_all(0x41));
+	}
 }
 
 FIXTURE(spapr_default) {
@@ -1594,12 +1691,7 @@ TEST_F(spapr_default, window)
 		close(self->container);
 
 		/* The kernel's own DMA has it again, in each device. */
-		for (int i = 0; i < 2 && bdfs[i]; i++)
-			bind_to(bdfs[i], "nvme");
-		for (int i = 0; i < 2 && bdfs[i]; i++)
-			ASSERT_TRUE(kernel_dma_works(bdfs[i], 2 * round + i));
-		for (int i = 0; i < 2 && bdfs[i]; i++)
-			bind_to(bdfs[i], "vfio-pci");
+		ASSERT_TRUE(kernel_dma_works_in_all(2 * round));
 	}
 }
 
@@ -1704,10 +1796,10 @@ TEST_F(tce, small_pages)
 	u64 iova = self->iova + small;
 
 	if (variant->window) {
-		if (page > small)
-			ASSERT_EQ(-EINVAL, ioas_map(self->iommufd, self->ioas,
-						    data, small, &iova,
-						    READ_WRITE));
+		if (page == small)
+			SKIP(return, "the kernel's pages are that small");
+		ASSERT_EQ(-EINVAL, ioas_map(self->iommufd, self->ioas, data,
+					    small, &iova, READ_WRITE));
 		return;
 	}
 
@@ -1739,6 +1831,7 @@ TEST_F(tce, hw_info)
 	struct iommu_hw_info_spapr_tce info = {};
 	struct iommu_spapr_tce_window *window;
 	struct iommu_iova_range *range;
+	u64 size;
 
 	get_windows(self->iommufd, self->dev, &info);
 	ASSERT_EQ(0, info.flags);
@@ -1752,6 +1845,17 @@ TEST_F(tce, hw_info)
 	ASSERT_TRUE(window->pgsizes & (1ULL << window->page_shift));
 	ASSERT_TRUE(window->pgsizes &
 		    (variant->window ? getpagesize() : NVME_PAGE));
+
+	/* One page can be mapped, and no less. */
+	size = 1ULL << window->page_shift;
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory, size,
+			      &self->iova, READ_WRITE));
+	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
+	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, self->iova, size));
+	if (size > NVME_PAGE)
+		ASSERT_EQ(-EINVAL, ioas_map(self->iommufd, self->ioas,
+					    self->memory, size / 2, &self->iova,
+					    READ_WRITE));
 }
 
 /* What it can be, and what not */
@@ -1879,7 +1983,7 @@ TEST_F_TIMEOUT(tce, choose, 120)
 	u32 nr = 0;
 
 	if (!variant->window)
-		return;
+		SKIP(return, "the 32-bit window is not to be chosen");
 
 	get_windows(self->iommufd, self->dev, &info);
 	for (u32 shift = 12; shift < 30; shift++) {
@@ -1897,6 +2001,58 @@ TEST_F_TIMEOUT(tce, choose, 120)
 	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->memory,
 			      getpagesize(), &self->iova, READ_WRITE));
 	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, self->memory));
+}
+
+/*
+ * The IOAS of a container has a HWPT of larger pages as well: less than one of
+ * these cannot be unmapped.
+ */
+TEST_F(spapr, larger_pages)
+{
+	struct iommu_vfio_ioas ioas = {
+		.size = sizeof(ioas),
+		.op = IOMMU_VFIO_IOAS_GET,
+	};
+	u64 page = getpagesize(), size = huge_page_size();
+	int c = self->container, rc = -ENOENT;
+	void *memory;
+	u32 hwpt;
+
+	if (strcmp(variant->path, IOMMUFD))
+		SKIP(return, "VFIO's container has no HWPTs");
+	if (!variant->window)
+		SKIP(return, "the 32-bit window has pages of 4K only");
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		      MAP_ANONYMOUS | MAP_SHARED | MAP_POPULATE | MAP_HUGETLB,
+		      -1, 0);
+	ASSERT_NE(MAP_FAILED, memory);
+	ASSERT_EQ(0, spapr_register(c, memory, size));
+
+	/* Nobody tells the ID of a device that was opened by its group. */
+	ioctl_assert(c, IOMMU_VFIO_IOAS, &ioas);
+	for (u32 dev = 1; dev < 8 && rc == -ENOENT; dev++) {
+		u32 shift = __builtin_ctzll(size);
+
+		do
+			rc = hwpt_alloc_window(c, dev, ioas.ioas_id, shift, 0,
+					       &hwpt);
+		while (rc == -EINVAL && 1ULL << --shift > page);
+	}
+	if (rc == -EINVAL)
+		SKIP(return, "needs TCEs that are larger than a page");
+	ASSERT_EQ(0, rc);
+
+	ASSERT_EQ(0, spapr_map(c, memory, size, self->iova, SPAPR_READ_WRITE));
+	ASSERT_EQ(-EINVAL, spapr_unmap(c, self->iova, page));
+	ASSERT_EQ(-EINVAL, spapr_map(c, memory, page, self->iova + page,
+				     SPAPR_READ_WRITE));
+	for (u64 at = 0; at < size; at += size / 2)
+		ASSERT_TRUE(writes_arrive(&self->nvme, self->iova + at,
+					  memory + at));
+	ASSERT_EQ(0, spapr_unmap(c, self->iova, size));
+	ASSERT_FALSE(writes_arrive(&self->nvme, self->iova, memory));
+	ASSERT_EQ(0, spapr_unregister(c, memory, size));
+	munmap(memory, size);
 }
 
 /* Its disk would be overwritten. The program takes other devices, too. */

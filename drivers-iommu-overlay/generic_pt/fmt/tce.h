@@ -27,6 +27,7 @@
 #include <linux/bitfield.h>
 #include <linux/container_of.h>
 #include <linux/log2.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 
 /* Header self-compile default defines */
@@ -178,8 +179,9 @@ static inline int tce_pt_iommu_set_prot(struct pt_common *common,
 	if (!(iommu_prot & (IOMMU_READ | IOMMU_WRITE)))
 		return -EINVAL;
 
-	/* What a device can write it can read as well */
-	attrs->descriptor_bits = TCE_FMT_R;
+	attrs->descriptor_bits = 0;
+	if (iommu_prot & IOMMU_READ)
+		attrs->descriptor_bits |= TCE_FMT_R;
 	if (iommu_prot & IOMMU_WRITE)
 		attrs->descriptor_bits |= TCE_FMT_W;
 	return 0;
@@ -203,15 +205,17 @@ static inline int tce_pt_iommu_fmt_init(struct pt_iommu_tce *iommu_table,
 
 #if defined(GENERIC_PT_KUNIT)
 static const struct pt_iommu_tce_cfg tce_kunit_fmt_cfgs[] = {
-	/* As many bits as two and three levels have, and fewer */
+	/* As many bits as two and three levels have or an entry can map, and fewer */
 	[0] = { .common.hw_max_vasz_lg2 = TCE_GRANULE_LG2SZ +
 					  2 * (PT_TABLEMEM_LG2SZ - 3),
 		.top_level = 1 },
-	[1] = { .common.hw_max_vasz_lg2 = TCE_GRANULE_LG2SZ +
-					  3 * (PT_TABLEMEM_LG2SZ - 3),
+	[1] = { .common.hw_max_vasz_lg2 = MIN(TCE_GRANULE_LG2SZ +
+					      3 * (PT_TABLEMEM_LG2SZ - 3),
+					      PT_MAX_VA_ADDRESS_LG2),
 		.top_level = 2 },
-	[2] = { .common.hw_max_vasz_lg2 = TCE_GRANULE_LG2SZ +
-					  3 * (PT_TABLEMEM_LG2SZ - 3) - 4,
+	[2] = { .common.hw_max_vasz_lg2 = MIN(TCE_GRANULE_LG2SZ +
+					      3 * (PT_TABLEMEM_LG2SZ - 3),
+					      PT_MAX_VA_ADDRESS_LG2) - 4,
 		.top_level = 2 },
 };
 

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of how the PFNs of an area are mapped, and read back from a domain.
+ * pages.c includes this file, as what is tested is static. The domain is a stub that
+ * knows where each page is, and does not need memory behind it.
+ */
+#include <kunit/test.h>
+
+#define STUB_IOVA	(64 * PAGE_SIZE)
+#define STUB_PAGES	4
+#define STUB_INDEX	5
+#define STUB_LAST_INDEX	(STUB_INDEX + STUB_PAGES - 1)
+
+/* The domain has lost the page */
+#define LOST		ULONG_MAX
+
+struct stub {
+	struct iommu_domain domain;
+	unsigned long pfns[STUB_PAGES];
+	/* How much may be mapped, was mapped, and was unmapped */
+	size_t map_limit;
+	size_t mapped;
+	size_t unmapped;
+	struct io_pagetable iopt;
+	struct iopt_pages pages;
+	struct iopt_area area;
+	struct phys_vec vecs[STUB_PAGES];
+	struct pfn_batch batch;
+};
+
+static phys_addr_t stub_iova_to_phys(struct iommu_domain *domain,
+				     dma_addr_t iova)
+{
+	struct stub *stub = container_of(domain, struct stub, domain);
+	unsigned long index = (iova - STUB_IOVA) >> PAGE_SHIFT;
+
+	if (index >= STUB_PAGES || stub->pfns[index] == LOST)
+		return 0;
+	return PFN_PHYS(stub->pfns[index]) + offset_in_page(iova);
+}
+
+/* It was told where each page is before */
+static int stub_map_pages(struct iommu_domain *domain, unsigned long iova,
+			  phys_addr_t paddr, size_t pgsize, size_t pgcount,
+			  int prot, gfp_t gfp, size_t *mapped)
+{
+	struct stub *stub = container_of(domain, struct stub, domain);
+	size_t size = pgsize * pgcount;
+
+	if (stub->mapped + size > stub->map_limit)
+		return -ENOMEM;
+	if (stub_iova_to_phys(domain, iova) != paddr)
+		return -EINVAL;
+	stub->mapped += size;
+	*mapped += size;
+	return 0;
+}
+
+static size_t stub_unmap_pages(struct iommu_domain *domain, unsigned long iova,
+			       size_t pgsize, size_t pgcount,
+			       struct iommu_iotlb_gather *gather)
+{
+	struct stub *stub = container_of(domain, struct stub, domain);
+
+	stub->unmapped += pgsize * pgcount;
+	return pgsize * pgcount;
+}
+
+/* A driver that can be asked for single IOVAs only */
+static const struct iommu_domain_ops stub_single_ops = {
+	.iova_to_phys = stub_iova_to_phys,
+	.unmap_pages = stub_unmap_pages,
+};
+
+static int stub_iova_to_phys_extents(struct iommu_domain *domain,
+				     dma_addr_t iova, size_t len,
+				     struct phys_vec *vecs,
+				     unsigned int max_vecs)
+{
+	const struct iommu_domain_ops *ops = domain->ops;
+	int num_vecs;
+
+	domain->ops = &stub_single_ops;
+	num_vecs = iommu_iova_to_phys_extents(domain, iova, len, vecs,
+					      max_vecs);
+	domain->ops = ops;
+	return num_vecs;
+}
+
+static const struct iommu_domain_ops stub_ops = {
+	.iova_to_phys = stub_iova_to_phys,
+	.iova_to_phys_extents = stub_iova_to_phys_extents,
+	.map_pages = stub_map_pages,
+	.unmap_pages = stub_unmap_pages,
+};
+
+static void set_pfns(struct stub *stub, unsigned long pfn0, unsigned long pfn1,
+		     unsigned long pfn2, unsigned long pfn3)
+{
+	static_assert(STUB_PAGES == 4);
+	stub->pfns[0] = pfn0;
+	stub->pfns[1] = pfn1;
+	stub->pfns[2] = pfn2;
+	stub->pfns[3] = pfn3;
+}
+
+static void check_batch(struct kunit *test, unsigned int end,
+			unsigned long pfn, unsigned long npfns,
+			unsigned long total_pfns)
+{
+	struct stub *stub = test->priv;
+	struct pfn_batch *batch = &stub->batch;
+
+	KUNIT_ASSERT_EQ(test, batch->end, end);
+	KUNIT_EXPECT_EQ(test, batch->total_pfns, total_pfns);
+	KUNIT_EXPECT_EQ(test, vec_pfn(&batch->vecs[end - 1]), pfn);
+	KUNIT_EXPECT_EQ(test, vec_npfns(&batch->vecs[end - 1]), npfns);
+	KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(batch->vecs[end - 1].paddr));
+	KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(batch->vecs[end - 1].len));
+}
+
+static int read_batch(struct kunit *test, unsigned int first, unsigned int last)
+{
+	struct stub *stub = test->priv;
+
+	return batch_from_domain(&stub->batch, &stub->domain, &stub->area,
+				 STUB_INDEX + first, STUB_INDEX + last);
+}
+
+static int continue_batch(struct kunit *test, unsigned int first)
+{
+	struct stub *stub = test->priv;
+
+	return batch_from_domain_continue(&stub->batch, &stub->domain,
+					  &stub->area, STUB_INDEX + first,
+					  STUB_LAST_INDEX);
+}
+
+/* Map what is in the batch, of which the domain takes as much as limit */
+static int map_batch(struct kunit *test, size_t limit)
+{
+	struct stub *stub = test->priv;
+
+	stub->map_limit = limit;
+	stub->mapped = 0;
+	stub->unmapped = 0;
+	return batch_to_domain(&stub->batch, &stub->domain, &stub->area,
+			       STUB_INDEX);
+}
+
+/* Let the area begin and end within a page */
+static void set_parts_of_pages(struct stub *stub)
+{
+	stub->domain.pgsize_bitmap |= PAGE_SIZE / 4;
+	stub->area.page_offset = PAGE_SIZE / 2;
+	stub->area.node.start += PAGE_SIZE / 2;
+	stub->area.node.last -= PAGE_SIZE / 4;
+}
+
+static void test_batch_merges(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+
+	set_pfns(stub, 20, 21, 22, 30);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
+	check_batch(test, 2, 30, 1, 4);
+
+	/* What is read goes on with what is there */
+	batch_clear(&stub->batch);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 0), 0);
+	check_batch(test, 1, 20, 1, 1);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 1, 3), 0);
+	KUNIT_EXPECT_EQ(test, vec_npfns(&stub->vecs[0]), 3);
+	check_batch(test, 2, 30, 1, 4);
+
+	/* No room */
+	batch_clear(&stub->batch);
+	stub->batch.array_size = 1;
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
+	check_batch(test, 1, 20, 3, 3);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 3, 3), 0);
+	check_batch(test, 1, 20, 3, 3);
+}
+
+/* To the end of the run, and no further */
+static void test_batch_continues(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+
+	set_pfns(stub, 20, 21, 22, 30);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 0), 0);
+	KUNIT_ASSERT_EQ(test, continue_batch(test, 1), 0);
+	check_batch(test, 1, 20, 3, 3);
+	KUNIT_ASSERT_EQ(test, continue_batch(test, 3), 0);
+	check_batch(test, 1, 20, 3, 3);
+}
+
+/* An area that begins and ends within a page */
+static void test_batch_has_whole_pages(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+
+	set_parts_of_pages(stub);
+	set_pfns(stub, 20, 21, 40, 41);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
+	KUNIT_EXPECT_EQ(test, stub->vecs[0].paddr, PFN_PHYS(20));
+	KUNIT_EXPECT_EQ(test, stub->vecs[0].len, 2 * PAGE_SIZE);
+	check_batch(test, 2, 40, 2, 4);
+
+	batch_clear(&stub->batch);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 0), 0);
+	check_batch(test, 1, 20, 1, 1);
+	batch_clear(&stub->batch);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 3, 3), 0);
+	check_batch(test, 1, 41, 1, 1);
+}
+
+/* Which a driver without extents cannot tell from what is not mapped */
+static void test_batch_has_page_0(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+
+	stub->domain.ops = &stub_single_ops;
+	set_pfns(stub, 0, 1, 2, 9);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 0), 0);
+	check_batch(test, 1, 0, 1, 1);
+	/* As the map was: an unmap may not end within what is contiguous */
+	batch_clear(&stub->batch);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
+	check_batch(test, 1, 0, 3, 3);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 3, 3), 0);
+	check_batch(test, 2, 9, 1, 4);
+
+	batch_clear(&stub->batch);
+	set_pfns(stub, 5, 0, 9, 10);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
+	check_batch(test, 1, 5, 1, 1);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 1, 3), 0);
+	check_batch(test, 2, 0, 1, 2);
+}
+
+/* A page that is not there is not page 0 */
+static void test_lost_page(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+	struct page *pages[STUB_PAGES] = {};
+	int rc;
+
+	set_pfns(stub, 20, LOST, 22, 23);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
+	check_batch(test, 1, 20, 1, 1);
+	kunit_warning_suppress(test) {
+		KUNIT_EXPECT_EQ(test, read_batch(test, 1, 3), -EINVAL);
+		KUNIT_EXPECT_EQ(test, read_batch(test, 1, 1), -EINVAL);
+		KUNIT_EXPECT_EQ(test, continue_batch(test, 1), -EINVAL);
+		rc = raw_pages_from_domain(&stub->domain, &stub->area,
+					   STUB_INDEX + 1, STUB_LAST_INDEX,
+					   pages);
+		KUNIT_EXPECT_EQ(test, rc, -EINVAL);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 4);
+	}
+	check_batch(test, 1, 20, 1, 1);
+	KUNIT_EXPECT_PTR_EQ(test, pages[0], NULL);
+}
+
+/* All of the area is unmapped, and nothing is unpinned that nobody knows */
+static void test_unfill_with_lost_page(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+
+	set_pfns(stub, LOST, 21, 22, 23);
+	mutex_lock(&stub->pages.mutex);
+	kunit_warning_suppress(test) {
+		iopt_area_unfill_domain(&stub->area, &stub->pages,
+					&stub->domain);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+	mutex_unlock(&stub->pages.mutex);
+	KUNIT_EXPECT_EQ(test, stub->unmapped, STUB_PAGES * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, stub->pages.npinned, STUB_PAGES);
+}
+
+/* Whether it is mapped or not, the batch has whole pages before and after */
+static void test_map_parts_of_pages(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+	size_t size;
+
+	set_parts_of_pages(stub);
+	size = iopt_area_length(&stub->area);
+
+	/* Several extents, the second of which has no room */
+	set_pfns(stub, 20, 21, 40, 41);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
+	KUNIT_EXPECT_EQ(test, map_batch(test, size), 0);
+	KUNIT_EXPECT_EQ(test, stub->mapped, size);
+	KUNIT_EXPECT_EQ(test, stub->unmapped, 0);
+	KUNIT_EXPECT_EQ(test, map_batch(test, 2 * PAGE_SIZE), -ENOMEM);
+	KUNIT_EXPECT_EQ(test, stub->mapped, PAGE_SIZE + PAGE_SIZE / 2);
+	KUNIT_EXPECT_EQ(test, stub->unmapped, stub->mapped);
+	KUNIT_EXPECT_EQ(test, stub->vecs[0].paddr, PFN_PHYS(20));
+	KUNIT_EXPECT_EQ(test, stub->vecs[0].len, 2 * PAGE_SIZE);
+	check_batch(test, 2, 40, 2, 4);
+
+	/* A single one, whose whole pages have no room */
+	batch_clear(&stub->batch);
+	set_pfns(stub, 20, 21, 22, 23);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
+	KUNIT_EXPECT_EQ(test, map_batch(test, size), 0);
+	KUNIT_EXPECT_EQ(test, stub->mapped, size);
+	KUNIT_EXPECT_EQ(test, map_batch(test, PAGE_SIZE), -ENOMEM);
+	KUNIT_EXPECT_EQ(test, stub->mapped, PAGE_SIZE / 2);
+	KUNIT_EXPECT_EQ(test, stub->unmapped, stub->mapped);
+	check_batch(test, 1, 20, 4, 4);
+}
+
+/* With IOMMU_OPTION_HUGE_PAGES at 0 */
+static void test_map_small_pages(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+
+	stub->iopt.disable_large_pages = true;
+	set_pfns(stub, 20, 21, 40, 41);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
+	KUNIT_EXPECT_EQ(test, map_batch(test, 4 * PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, stub->mapped, 4 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, stub->unmapped, 0);
+	KUNIT_EXPECT_EQ(test, map_batch(test, 3 * PAGE_SIZE), -ENOMEM);
+	KUNIT_EXPECT_EQ(test, stub->mapped, 3 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, stub->unmapped, stub->mapped);
+	check_batch(test, 2, 40, 2, 4);
+}
+
+static int pages_test_init(struct kunit *test)
+{
+	struct stub *stub = kunit_kzalloc(test, sizeof(*stub), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, stub);
+	test->priv = stub;
+	stub->domain.type = IOMMU_DOMAIN_UNMANAGED;
+	stub->domain.pgsize_bitmap = PAGE_SIZE;
+	stub->domain.ops = &stub_ops;
+	mutex_init(&stub->pages.mutex);
+	stub->pages.access_itree = RB_ROOT_CACHED;
+	stub->pages.domains_itree = RB_ROOT_CACHED;
+	stub->pages.npages = STUB_INDEX + STUB_PAGES;
+	stub->pages.npinned = STUB_PAGES;
+	stub->pages.last_npinned = STUB_PAGES;
+	stub->area.iopt = &stub->iopt;
+	stub->area.node.start = STUB_IOVA;
+	stub->area.node.last = STUB_IOVA + STUB_PAGES * PAGE_SIZE - 1;
+	stub->area.pages_node.start = STUB_INDEX;
+	stub->area.pages_node.last = STUB_LAST_INDEX;
+	stub->batch.vecs = stub->vecs;
+	stub->batch.array_size = ARRAY_SIZE(stub->vecs);
+	return 0;
+}
+
+static struct kunit_case pages_test_cases[] = {
+	KUNIT_CASE(test_batch_merges),
+	KUNIT_CASE(test_batch_continues),
+	KUNIT_CASE(test_batch_has_whole_pages),
+	KUNIT_CASE(test_batch_has_page_0),
+	KUNIT_CASE(test_lost_page),
+	KUNIT_CASE(test_unfill_with_lost_page),
+	KUNIT_CASE(test_map_parts_of_pages),
+	KUNIT_CASE(test_map_small_pages),
+	{}
+};
+
+static struct kunit_suite pages_test_suite = {
+	.name = "iommufd_pages",
+	.init = pages_test_init,
+	.test_cases = pages_test_cases,
+};
+
+kunit_test_suite(pages_test_suite);
