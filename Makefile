@@ -23,6 +23,7 @@ check:		## build a stack of patches, boot it in QEMU, run the selftests
 ## GDB=1		wait for a debugger, and say how to start it; with RUN=
 ## ACCEL=NAME	QEMU's accelerator
 ## APPEND=TEXT	to the guest kernel's command line, FUZZ_SEED=N for instance
+## KCIDB_ORIGIN=NAME, KCIDB_COMMIT=ID	what the report for KernelCI says
 	@scripts/fetch/packages tree check
 	@scripts/check.sh
 
@@ -62,7 +63,7 @@ bench: tree	## measure the kernel with and without the series, write the figures
 ## AT=COMMITS	compare these of build/BASE/linux instead, and write nothing
 ## QUICK=1	leave out what is larger than 256 MiB, and write nothing
 ## RUN=PATTERN	the guests of scripts/conf/bench.cfg, and write nothing
-	@scripts/fetch/packages check bench aarch64
+	@scripts/fetch/packages check bench aarch64 ppc64le
 	@scripts/bench.sh
 
 tree:		## make build/BASE/linux: the kernel, a branch for each series
@@ -107,3 +108,4 @@ distclean:	## remove build/, unless a kernel tree has work that is not in patche
 ## BASE=VERSION	the stack of patches: a kernel of series/; 7.1.3 without it
 ## KERNEL=PATH	source of the kernel: a tree, a git tree or a tarball
 ## JOBS=N	processors to use
+## PATTERN	is one of the shell, with * and ? and [abc]

@@ -39,25 +39,33 @@ checkout()
 }
 
 # The program is the same for all, built with the headers of the newest commit. What is
-# traced has a section, hence an address, of its own.
+# traced has a section, hence an address, of its own. That for POWER counts calls.
 build_program()
 {
-	local arch=$1 headers=$OUT/headers/$1
+	local arch=$1 headers=$OUT/headers/$1 program=bench
+
+	[[ $arch != ppc64le ]] || program=calls
 
 	arch_vars "$arch"
 	make -s -C "$LINUX" O="$headers" ARCH="$KARCH" CROSS_COMPILE="$CROSS_COMPILE" headers &&
-	mkdir -p "$OUT/selftests/$arch/install/examples" &&
-	: > "$OUT/selftests/$arch/install/kselftest-list.txt" &&
-	"${CROSS_COMPILE}gcc" -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static \
-		-Wl,--section-start=.trace=0x70000000 \
-		-isystem "$headers/usr/include" -I"$TOP/include-overlay" \
-		-o "$OUT/selftests/$arch/install/examples/bench" "$TOP/scripts/bench/bench.c"
+		mkdir -p "$OUT/selftests/$arch/install/examples" &&
+		: > "$OUT/selftests/$arch/install/kselftest-list.txt" &&
+		"${CROSS_COMPILE}gcc" -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static \
+			-Wl,--section-start=.trace=0x70000000 \
+			-isystem "$headers/usr/include" -I"$TOP/include-overlay" \
+			-o "$OUT/selftests/$arch/install/examples/$program" "$TOP/scripts/bench/$program.c"
 }
 
 # has_noiommu COMMIT: does its cdev have a noiommu mode?
 has_noiommu()
 {
 	kgit grep -q IOMMU_IOAS_NOIOMMU_GET_PA "$1" -- include/uapi/linux/iommufd.h
+}
+
+# has_spapr COMMIT: has it the container for sPAPR in iommufd, as a program for POWER wants?
+has_spapr()
+{
+	kgit cat-file -e "$1:drivers/iommu/iommufd/vfio_compat_spapr.c" 2> /dev/null
 }
 
 # figures_of RUN: boot it, and print what it measured
@@ -75,11 +83,16 @@ figures_of()
 	fi
 }
 
-# runs_of COMMIT: a line for each run, after its architecture and its kernel
+# runs_of COMMIT: a line for each run, after its architecture and its kernel. The last one
+# is measured twice, so it is one of which instructions are counted.
 runs_of()
 {
 	local stock=
 
+	if has_spapr "$1"; then
+		echo ppc64le ppc64le-calls bench-pseries
+		echo ppc64le ppc64le-calls bench-powernv9
+	fi
 	if has_noiommu "$1"; then
 		echo x86_64 x86_64-bench bench-noiommu
 		echo x86_64 x86_64-bench bench-trace
@@ -129,12 +142,13 @@ check_repeats()
 	figures_of "$(basename "${last%-*}")" > "$OUT/again"
 	diff "$last" "$OUT/again" > "$OUT/differ" ||
 		die "two runs of one kernel have different figures" "$OUT/differ" \
-		"find out what of the host's reaches the guest, see scripts/conf/bench.cfg"
+			"find out what of the host's reaches the guest, see scripts/conf/bench.cfg"
 }
 
 mkdir -p "$OUT"
 need_space "$OUT" 10240 "the kernels"
-for arch in x86_64 aarch64; do
+newest=$(commit_of "refs/heads/$(listed_series | tail -n 1)")
+for arch in $(runs_of "$newest" | cut -d' ' -f1 | sort -u); do
 	logged "$BUILD/log/bench-program-$arch.log" "build the program for $arch" build_program "$arch"
 done
 rm -f "$FIGURES.new"
@@ -147,7 +161,7 @@ if [[ $AT ]]; then
 else
 	columns=' mainline series'
 	measure mainline "$(commit_of refs/heads/base)"
-	measure series "$(commit_of "refs/heads/$(listed_series | tail -n 1)")"
+	measure series "$newest"
 fi
 mv "$FIGURES.new" "$FIGURES"
 

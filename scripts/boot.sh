@@ -13,7 +13,7 @@ if [[ ! $GIVEN ]]; then
 	take_stack "$base"
 fi
 chosen=$(ALL=1 T='' "$TOP/scripts/run/table.py") || exit
-read -r RUN _ <<<"$chosen"
+read -r RUN _ <<< "$chosen"
 "$TOP/scripts/tree.sh" || exit 1
 export RUN T=
 "$TOP/scripts/run/prepare" || exit

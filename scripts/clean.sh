@@ -32,5 +32,5 @@ for base in $(stacks); do
 	[[ -e $LINUX ]] || rm -rf "$BUILD"
 done
 rm -rf "$TOP/build/port" "$TOP/build/log" "$TOP/build/patches.lock"
-[[ ${1:-} != --all ]] || rm -rf "$TOP/build/cache"	# where the user's could not be used
+[[ ${1:-} != --all ]] || rm -rf "$TOP/build/cache" # where the user's could not be used
 [[ ! -d $TOP/build ]] || rmdir --ignore-fail-on-non-empty "$TOP/build"

@@ -18,9 +18,13 @@ GIVEN=${BASE:-}
 P=${P:-}
 T=${T:-*}
 SERIES=${SERIES:-}
-if [[ ! $GIVEN && $SERIES$P == [!0-9]* && $P != all ]]; then
-	home=$(home_of "${SERIES:-${P%/*}}")
-	take_stack "${home:-$BASE}"
+series=$SERIES
+[[ $SERIES || $P != */* ]] || series=${P%/*}
+if [[ $series ]]; then
+	home=$(home_of "$series")
+	[[ $home ]] || die "there is no series $series" "" \
+		"one of: $(for base in $(stacks); do listed_patches "$base"; done | awk -F/ '!seen[$1]++ { print $1 }' | paste -sd' ')"
+	[[ $GIVEN ]] || take_stack "$home"
 fi
 "$TOP/scripts/tree.sh" || exit
 . "${BASH_SOURCE[0]%/*}/lint/common.sh"
@@ -45,7 +49,8 @@ series_here()
 	done
 }
 
-# units: all there is to check, a line each: KIND UNIT SERIES PARENT COMMIT PATCH
+# units: all there is to check, a line each: KIND UNIT SERIES PARENT COMMIT PATCH START,
+# where START is what the series is on top of
 units()
 {
 	local series parent base commit patch nr here
@@ -57,9 +62,10 @@ units()
 		parent=$(commit_of "refs/pipeline/applied/$series")
 		[[ $here == *" $series "* ]] || continue
 		commits "$series" "$base"
-		echo "series $series/0 $series $base $parent $PATCHES/$series/0000-cover-letter.patch"
+		echo "series $series/0 $series $base $parent $PATCHES/$series/0000-cover-letter.patch $base"
 	done
-	echo "all all $series $(commit_of base) $parent -"
+	base=$(commit_of base)
+	echo "all all $series $base $parent - $base"
 }
 
 # commits SERIES BASE: the units that are its patches
@@ -68,7 +74,7 @@ commits()
 	local parent=$2 commit patch nr=0
 
 	while read -r commit patch; do
-		echo "patch $1/$((++nr)) $1 $parent $commit $PATCHES/$patch"
+		echo "patch $1/$((++nr)) $1 $parent $commit $PATCHES/$patch $2"
 		parent=$commit
 	done < <(kgit rev-list --reverse "$2..refs/pipeline/applied/$1" | paste -d' ' - <(patches_of "$1"))
 }
@@ -92,7 +98,6 @@ choose()
 		die "P=$P is no number of a patch" "" "P=N with SERIES=NAME, P=NAME/N, or P=all"
 	if [[ $series && " $here " != *" $series "* ]]; then
 		home=$(home_of "$series")
-		[[ $home ]] || die "there is no series $series" "" "one of: $here"
 		die "the series $series is checked on its home, Linux $home" "" "make lint SERIES=$series BASE=$home"
 	fi
 	units | awk -v unit="$unit" -v series="$series" '
@@ -111,11 +116,13 @@ run_check()
 
 	export WORK=$LINT/$1
 	mkdir -p "$WORK"
-	times=$({ time "$TOP/scripts/lint/checks/$1" >"$log" 2>&1 </dev/null; } 2>&1) || status=$?
+	times=$({
+		time "$TOP/scripts/lint/checks/$1" > "$log" 2>&1 < /dev/null
+	} 2>&1) || status=$?
 	case $status in
-	0)			result=ok ;;
-	"$NOT_CONCERNED")	result=- ;;
-	*)			result=FAIL ;;
+	0) result=ok ;;
+	"$NOT_CONCERNED") result=- ;;
+	*) result=FAIL ;;
 	esac
 	awk -v check="$1" -v unit="$UNIT" -v result=$result -v log_file="${log#"$TOP/"}" \
 		'{ printf "%s\t%s\t%s\t%.1f\t%.1f\t%s\n", check, unit, result, $1, $2 + $3, log_file }' \
@@ -127,8 +134,8 @@ run_track()
 {
 	local check
 
-	while read -r KIND UNIT SERIES PARENT COMMIT PATCH; do
-		export KIND UNIT SERIES PARENT COMMIT PATCH
+	while read -r KIND UNIT SERIES PARENT COMMIT PATCH START; do
+		export KIND UNIT SERIES PARENT COMMIT PATCH START
 		for check; do
 			[[ " ${CHECKS[*]} " != *" $check "* ]] || run_check "$check"
 		done
@@ -139,7 +146,7 @@ run_track()
 wait_for_unit()
 {
 	until (($(awk -F'\t' -v unit="$UNIT" '$2 == unit' "$RESULTS" | wc -l) == ${#CHECKS[@]})); do
-		kill -0 "${pids[@]}" 2>/dev/null || break
+		kill -0 "${pids[@]}" 2> /dev/null || break
 		sleep 0.2
 	done
 }
@@ -163,9 +170,9 @@ show_unit()
 					print "  FAIL " check[i] ": " log_file[check[i]]
 		}' "$RESULTS"
 	awk -F'\t' -v unit="$UNIT" '$2 == unit && $3 == "FAIL" { print $6 }' "$RESULTS" |
-	while read -r log; do
-		head -n 12 "$TOP/$log" | cut -c 1-200 | sed 's/^/       | /'
-	done
+		while read -r log; do
+			head -n 12 "$TOP/$log" | cut -c 1-200 | sed 's/^/       | /'
+		done
 }
 
 # The processor time of each check, and the verdict as JSON
@@ -212,7 +219,7 @@ lock "$LINT/lock" "another lint in this clone"
 keep_work moved_branches "$TREE_NAME has commits that are not in patches/" "make refresh: the patches are what is checked"
 
 choose
-list=$(<"$LINT/units")
+list=$(< "$LINT/units")
 rm -f "$LINT/log"/*.log
 : > "$RESULTS"
 step "checking $(grep -c ^patch <<< "$list" || :) patches: ${CHECKS[*]}"

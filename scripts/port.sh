@@ -70,7 +70,10 @@ save_row()
 		{ print }' "$README" > "$BUILD/README.md"
 	grep -qxF -- "$new" "$BUILD/README.md" ||
 		die "README.md has no table to write to" "" 'it stands between <!-- make port … --> and <!-- end -->'
-	cmp -s "$BUILD/README.md" "$README" || { cat "$BUILD/README.md" > "$README"; note "written: README.md"; }
+	cmp -s "$BUILD/README.md" "$README" || {
+		cat "$BUILD/README.md" > "$README"
+		note "written: README.md"
+	}
 }
 
 choose

@@ -45,7 +45,7 @@ pgit()
 b4()
 {
 	printf '== b4 %s\n' "$*" >> "$LOG"
-	(cd "$CLONE" && quietly b4 --offline-mode --no-interactive "$@") >> "$LOG" 2>&1 </dev/null ||
+	(cd "$CLONE" && quietly b4 --offline-mode --no-interactive "$@") >> "$LOG" 2>&1 < /dev/null ||
 		die "b4 $1 failed" "$LOG" "see the log"
 }
 
@@ -87,7 +87,7 @@ kernel_repository()
 	commit=$(kdir rev-parse -q --verify "$1^{commit}") ||
 		die "KDIR=$KDIR has no tag $1" "" "git -C $KDIR fetch --tags, or leave KDIR= out"
 	if [[ $(kdir cat-file -t "$1") != tag ]] ||
-	   ! kdir cat-file commit "$commit" | grep -q '^parent '; then
+		! kdir cat-file commit "$commit" | grep -q '^parent '; then
 		die "in KDIR=$KDIR the tag $1 is not the one of the kernel's own repository" "" \
 			"name a clone of that, or leave KDIR= out"
 	fi
@@ -131,7 +131,7 @@ check_base()
 
 	mapfile -t files < <(touched_files)
 	diff <(kgit --literal-pathspecs ls-tree base "${files[@]}") \
-	     <(pgit --literal-pathspecs ls-tree base "${files[@]}") |
+		<(pgit --literal-pathspecs ls-tree base "${files[@]}") |
 		sed -n 's/^[<>].*\t//p' | sort -u > "$log" || :
 	[[ ! -s $log ]] || die "$TAG in KDIR=$KDIR is not what the patches were made on, these files differ" "$log" \
 		"name a clone of the kernel's own repository"
@@ -147,18 +147,18 @@ apply()
 	mapfile -t patches < <(patches_of "$1")
 	((${#patches[@]})) || die "there is no series $1" "" "see b4.yaml and series/$BASE"
 	pgit am -q --no-gpg-sign --no-3way "${@:2}" "${patches[@]/#/$PATCHES/}" \
-		>> "$LOG" 2>&1 </dev/null ||
+		>> "$LOG" 2>&1 < /dev/null ||
 		die "$1 does not apply to $TAG" "$LOG" \
 			"fix it, or name what it needs in b4.yaml, prerequisites"
 	pgit rev-list --reverse "$from..HEAD" | paste -d' ' - <(printf '%s\n' "${patches[@]}") |
-	while read -r commit patch; do
-		text=$(changelog_of "$PATCHES/$patch")
-		from=$({
-			pgit cat-file commit "$commit" | sed "1,/^\$/s/^parent .*/parent $from/"
-			[[ ! $text ]] || printf -- '---\n%s\n' "$text"
-		} | pgit hash-object -t commit -w --stdin)
-		pgit update-ref HEAD "$from"
-	done
+		while read -r commit patch; do
+			text=$(changelog_of "$PATCHES/$patch")
+			from=$({
+				pgit cat-file commit "$commit" | sed "1,/^\$/s/^parent .*/parent $from/"
+				[[ ! $text ]] || printf -- '---\n%s\n' "$text"
+			} | pgit hash-object -t commit -w --stdin)
+			pgit update-ref HEAD "$from"
+		done
 }
 
 # template COMMIT: what b4 puts around the prose. A commit is named as the base
@@ -188,8 +188,7 @@ enrol()
 {
 	local tracking key=branch.b4/$SERIES.b4-tracking options=(--force-revision "$REVISION")
 
-	"$POSTING" cover "$SERIES" > "$DIR/cover" < <(
-		head -n $(($(tail_of "$COVER") - 1)) "$COVER")
+	head -n $(($(tail_of "$COVER") - 1)) "$COVER" | "$POSTING" cover "$SERIES" > "$DIR/cover"
 	((${#PREFIXES[@]} == 0)) || options+=(--set-prefixes "${PREFIXES[@]}")
 	b4 prep --enroll base "${options[@]}"
 	b4 prep --edit-cover
@@ -225,8 +224,11 @@ lock_tree
 keep_work unapplied_work "$TREE_NAME has work that is not in patches/" "make refresh, or git -C $TREE_NAME stash -u"
 
 who=$(sender)
-{ read -r NAME; read -r MAIL; } <<< "$who"
-sent=$(git -C "$CLONE" tag --list "sent/$SERIES-v$REVISION" 2>/dev/null) || :
+{
+	read -r NAME
+	read -r MAIL
+} <<< "$who"
+sent=$(git -C "$CLONE" tag --list "sent/$SERIES-v$REVISION" 2> /dev/null) || :
 [[ ! $sent ]] || die "v$REVISION of $SERIES has been sent from $CLONE" "" \
 	"in b4.yaml set revision to $((REVISION + 1)), say what changes, and link to v$REVISION; or rm -r $DIR"
 

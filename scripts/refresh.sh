@@ -41,8 +41,8 @@ for name in base $(listed_series); do
 done | set_applied "$(commit_of refs/notes/commits)"
 # A branch on top of ours may be a series that nobody told of
 kgit for-each-ref --contains=base --format='%(refname:lstrip=2)' refs/heads |
-	grep -vxFf <(echo base; listed_series) |
-while read -r name; do
-	note "branch $name is none of the series: to make it one, mkdir patches/$name, and make refresh again"
-done || :
+	grep -vxFf <(echo base && listed_series) |
+	while read -r name; do
+		note "branch $name is none of the series: to make it one, mkdir patches/$name, and make refresh again"
+	done || :
 step "$(listed_patches | wc -l) patches in $(listed_series | wc -l) series"

@@ -3,7 +3,8 @@
 """
 List the guest runs of a stack: architecture, kernel, groups, what each is for.
 
-RUN=, ARCH= and GROUP= in the environment choose some of them, as for make check.
+RUN=, ARCH= and GROUP= in the environment choose some of them, as for make check: without
+BASE= of the default stack, or of the one that has such runs.
 T=PATTERN lists the programs of each that match, with the number of tests that pass
 ('*': all); so does --tests PATTERN.
 """
@@ -47,17 +48,22 @@ def print_tests(run, pattern):
 def main():
 	"""Print them all, or those that were asked for"""
 	args = table.parse_arguments(__doc__, slow=True)
+	if not os.environ.get('BASE') and (base := table.stack_for(args)) != common.BASE:
+		os.environ['BASE'] = base	# as make check takes it
+		os.execv(sys.argv[0], sys.argv)
 	runs = table.choose(args)
 	check_rows(runs)
+	if args.tests and not table.of_programs(runs, args.tests):
+		common.die(f'T={args.tests}: no program of these runs is called so',
+			   "make runs T='*' lists the programs. A subtest is known to its "
+			   'program only; make check takes it all the same: '
+			   f"make check T='{args.tests}'")
 	lines = list(rows(runs))
 	widths = [max(len(line[i]) for line in lines) for i in range(4)]
 	for line, run in zip(lines, [None, *runs]):
 		print('  '.join([word.ljust(width) for word, width in zip(line, widths)] + [line[4]]))
 		if run and args.tests:
 			print_tests(run, args.tests)
-	if args.tests and not table.of_programs(runs, args.tests):
-		common.die(f'T={args.tests}: no program of these runs is called so',
-			   "a subtest is known to its program only: make runs T='*' lists these")
 
 
 if __name__ == '__main__':

@@ -33,4 +33,4 @@ export PERL_TEST_HARNESS_DUMP_TAP=$BUILD/log
 mkdir -p "$BUILD/log/tests"
 cd ..
 PERL5LIB=$TOP/scripts/tests exec prove --formatter Verdict --jobs "$JOBS" --timer --merge --failures --comments \
-	"${names[@]/#/tests/}" </dev/null
+	"${names[@]/#/tests/}" < /dev/null

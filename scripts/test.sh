@@ -22,8 +22,8 @@ run()
 {
 	unset BUILD
 	case $1 in
-	lint)	BASE=$2 T='!(build|sparse|kernel)' "$TOP/scripts/lint.sh" ;;
-	*)	BASE=$2 "$TOP/scripts/$1.sh" ;;
+	lint) BASE=$2 T='!(build|sparse|kernel)' "$TOP/scripts/lint.sh" ;;
+	*) BASE=$2 "$TOP/scripts/$1.sh" ;;
 	esac
 }
 
@@ -50,7 +50,10 @@ part()
 }
 
 for base in "${stacks[@]}"; do
-	(unset BUILD; BASE=$base "$TOP/scripts/tree.sh") || exit 1
+	(
+		unset BUILD
+		BASE=$base "$TOP/scripts/tree.sh"
+	) || exit 1
 done
 for name in lint check; do
 	for base in "${stacks[@]}"; do

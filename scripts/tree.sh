@@ -11,8 +11,8 @@
 . "${BASH_SOURCE[0]%/*}/lib/series.sh"
 . "${BASH_SOURCE[0]%/*}/lib/apply.sh"
 
-TMP=$LINUX.tmp		# a kernel tree in the making
-AM=$LINUX.am		# the work tree that git am runs in
+TMP=$LINUX.tmp # a kernel tree in the making
+AM=$LINUX.am   # the work tree that git am runs in
 LOG=$BUILD/log/tree.log
 HINT="for commits: set the change of patches/ aside (git stash), $(make_target refresh), merge the two; for the rest: git -C $TREE_NAME stash -u"
 
@@ -25,7 +25,7 @@ forget_temporaries()
 import()
 {
 	git init -q --template= -b base "$TMP" &&
-	import_source "$TMP" "$1" "$2" "Linux $BASE"$'\n\n'"Source: $1${2:+ $2}"
+		import_source "$TMP" "$1" "$2" "Linux $BASE"$'\n\n'"Source: $1${2:+ $2}"
 }
 
 # configure: what helps whoever works in a tree of 90000 files and in branches
@@ -45,7 +45,7 @@ source_commit()
 {
 	[[ -e $1/.git ]] || return 0
 	git -C "$1" -c safe.directory='*' rev-parse -q --verify "v$BASE^{commit}" ||
-	git -C "$1" -c safe.directory='*' rev-parse -q --verify 'HEAD^{commit}' ||
+		git -C "$1" -c safe.directory='*' rev-parse -q --verify 'HEAD^{commit}' ||
 		die "KERNEL=$1 is a git tree without a commit" "" "check out Linux $BASE there"
 }
 
@@ -183,9 +183,10 @@ up_to_date()
 {
 	local series
 
-	{ is_bare || has_worktree; } || return 1
-	[[ $(kgit rev-parse -q --verify refs/pipeline/patches) == \
-	   $(manifest | kgit hash-object --stdin) ]] || return 1
+	{
+		is_bare || has_worktree
+	} || return 1
+	[[ $(kgit rev-parse -q --verify refs/pipeline/patches) == $(manifest | kgit hash-object --stdin) ]] || return 1
 	for series in $(listed_series); do
 		[[ $(commit_of "refs/heads/$series") ]] || return 1
 	done
@@ -209,8 +210,8 @@ base_is_pinned()
 }
 
 case $TOP in
-*[:[:space:]]*)	die "the path $TOP has a space or a colon, which the kernel's build cannot take" "" \
-			"move this clone" ;;
+*[:[:space:]]*) die "the path $TOP has a space or a colon, which the kernel's build cannot take" "" \
+	"move this clone" ;;
 esac
 lock_tree
 trap forget_temporaries EXIT
@@ -233,7 +234,8 @@ while IFS= read -r line; do
 	note "patches/$line"
 done < "$BUILD/log/variants.log"
 step "$TREE_NAME is Linux $BASE$(listed_series | while read -r series; do
-	printf ' + %s (%d)' "$series" "$(patches_of "$series" | wc -l)"; done)"
+	printf ' + %s (%d)' "$series" "$(patches_of "$series" | wc -l)"
+done)"
 if has_worktree; then
 	head=$(kgit symbolic-ref -q --short HEAD) || head="$(kgit rev-parse --short=12 HEAD)"
 	[[ $head == "$(listed_series | tail -n 1)" ]] ||

@@ -42,6 +42,8 @@ FNR == NR {
 		forms_table()
 	else if ($3 == "wait")
 		wait_table()
+	else if ($3 == "calls")
+		calls_table($4)
 	else if ($3 == "trace")
 		trace_table($4)
 	skip = 1
@@ -289,6 +291,46 @@ function wait_table()
 	row("Longest map while 16 GiB are looked up", waited("wait_instructions", 16 * GIB))
 	row("How many maps meanwhile", waited("wait_times", 16 * GIB))
 	rule(num_columns)
+}
+
+# The number of calls, with each way to map
+function calls_of(label, platform, work, window, bytes, areas,	i, n, ways, cells)
+{
+	n = split("container iommufd compat", ways, " ")
+	for (i = 1; i <= n; i++)
+		cells = cells (i > 1 ? "|" : "") called(platform, work, ways[i] "-" window, digits(bytes), areas)
+	row(label, cells)
+}
+
+function called(platform, work, way, bytes, areas)
+{
+	if (!((last, platform, work, way, bytes, areas) in value))
+		return "n/a"
+	return value[last, platform, work, way, bytes, areas]
+}
+
+function calls_table(platform,	i, n, one, windows, groups)
+{
+	head("Calls on " platform, "container|iommufd|in its place")
+	n = split("32 64", windows, " ")
+	one = platform "-1"
+	for (i = 1; i <= n; i++) {
+		calls_of("Map 64 MiB, " windows[i] "-bit window", one, "map", windows[i], 64 * MIB, 1)
+		calls_of("Unmap 64 MiB", one, "unmap", windows[i], 64 * MIB, 1)
+		calls_of("Map 512 pages, " windows[i] "-bit window", one, "map", windows[i], 32 * MIB, 512)
+		calls_of("Unmap 512 pages", one, "unmap", windows[i], 32 * MIB, 512)
+	}
+	calls_of("Attach with 64 MiB in each window", one, "attach", "both", 128 * MIB, 2)
+	calls_of("Detach with 64 MiB in each window", one, "detach", "both", 128 * MIB, 2)
+	n = split("2 4", groups, " ")
+	for (i = 1; i <= n; i++) {
+		one = platform "-" groups[i]
+		calls_of(groups[i] " groups: map 64 MiB, 64-bit window", one, "map", "64", 64 * MIB, 1)
+		calls_of(groups[i] " groups: unmap 64 MiB", one, "unmap", "64", 64 * MIB, 1)
+		calls_of(groups[i] " groups: attach", one, "attach", "both", 128 * MIB, 2)
+		calls_of(groups[i] " groups: detach", one, "detach", "both", 128 * MIB, 2)
+	}
+	rule(3)
 }
 
 function waited(work, bytes,	i, cells)

@@ -26,7 +26,7 @@ arch_vars()
 	CROSS_COMPILE=
 	[[ ! $TRIPLET || $(uname -m) == "$1" ]] || CROSS_COMPILE=$TRIPLET-
 	export KARCH IMAGE CROSS_COMPILE
-	command -v "${CROSS_COMPILE}gcc" >/dev/null ||
+	command -v "${CROSS_COMPILE}gcc" > /dev/null ||
 		die "no compiler for $1: ${CROSS_COMPILE}gcc is missing" "" \
 			"scripts/fetch/packages $1"
 }
@@ -49,7 +49,7 @@ busybox_path()
 	elif [[ $(uname -m) != "$1" ]]; then
 		path=$(debian_package busybox-static)
 		path=$(find "$path" -path '*/bin/busybox')
-	elif [[ ! -x $path ]] || ldd "$path" >/dev/null 2>&1; then
+	elif [[ ! -x $path ]] || ldd "$path" > /dev/null 2>&1; then
 		die "no static busybox for $1" "" "install it; Debian has it as busybox-static"
 	fi
 	echo "$path"
@@ -70,7 +70,7 @@ flavour_vars()
 	# shellcheck disable=SC2034	# for the caller
 	while read -r name ARCH FRAGMENTS; do
 		BRANCH=
-		[[ $FRAGMENTS != @* ]] || read -r BRANCH FRAGMENTS <<<"${FRAGMENTS#@}"
+		[[ $FRAGMENTS != @* ]] || read -r BRANCH FRAGMENTS <<< "${FRAGMENTS#@}"
 		[[ $name == "$wanted" ]] || continue
 		[[ $wanted == "$1" ]] || FRAGMENTS+=" gdb"
 		return
@@ -85,24 +85,29 @@ fragment()
 	local version=$BASE path
 
 	while path=$TOP/scripts/conf/config/$1@$version.${2:-config} && [[ ! -e $path ]]; do
-		[[ $version == *.* ]] || { path=$TOP/scripts/conf/config/$1.${2:-config}; break; }
+		[[ $version == *.* ]] || {
+			path=$TOP/scripts/conf/config/$1.${2:-config}
+			break
+		}
 		version=${version%.*}
 	done
 	echo "$path"
 }
 
-# wanted_config TREE FRAGMENT...: what tinyconfig asks for, and the fragments, of which
-# a later one is right; after arch_vars or with KARCH set
-wanted_config()
+# merge_config TREE OUT FRAGMENT...: OUT/.config from what tinyconfig asks for and the
+# fragments, of which a later one is right; with KARCH and CROSS_COMPILE set. The kernel's
+# script warns in OUT/merge.log of what does not come out.
+merge_config()
 {
 	local tiny=("$1"/kernel/configs/tiny{-base,}.config)
 
 	[[ ! -e $1/arch/$KARCH/configs/tiny.config ]] || tiny+=("$1/arch/$KARCH/configs/tiny.config")
-	# In their order, which counts for what of a choice is chosen
-	awk '/^CONFIG_/ { wanted[substr($0, 1, index($0, "=") - 1)] = NR "\t" $0 }
-		/^# CONFIG_.* is not set$/ { wanted[$2] = NR "\t" $0 }
-		END { for (symbol in wanted) print wanted[symbol] }' "${tiny[@]}" "${@:2}" |
-		sort -n | cut -f 2
+	mkdir -p "$2"
+	(
+		cd "$1" &&
+			ARCH=$KARCH MAKEFLAGS="s -- CC=ccache\\ ${CROSS_COMPILE}gcc HOSTCC=ccache\\ gcc" \
+				scripts/kconfig/merge_config.sh -n -Q -O "$2" "${tiny[@]}" "${@:3}"
+	) > "$2/merge.log"
 }
 
 # branch_tree BRANCH: a work tree for a branch of the kernel tree that is not checked
@@ -114,7 +119,7 @@ branch_tree()
 	lock "$dir.lock" "another script that has $dir" >&2
 	commit=$(git -C "$LINUX" rev-parse -q --verify "refs/heads/$1^{commit}") ||
 		die "$LINUX has no branch $1" "" "make tree"
-	if [[ ! -e $dir.complete ]] || ! git -C "$dir" rev-parse -q --verify "$commit^{commit}" >/dev/null; then
+	if [[ ! -e $dir.complete ]] || ! git -C "$dir" rev-parse -q --verify "$commit^{commit}" > /dev/null; then
 		need_space "$BUILD" 2048 "a work tree"
 		rm -rf "$dir" "$dir.complete"
 		git -C "$LINUX" worktree prune
@@ -151,7 +156,7 @@ up_to_date()
 {
 	local dir=$1 key=$2 file
 
-	[[ -e $dir/.made-from && $(<"$dir/.made-from") == "$key" ]] || return 1
+	[[ -e $dir/.made-from && $(< "$dir/.made-from") == "$key" ]] || return 1
 	for file in "${@:3}"; do
 		[[ -e $file ]] || return 1
 	done
@@ -171,7 +176,7 @@ exit_if_made()
 # Made: to be written last. Before work starts, forget_made.
 made_from()
 {
-	echo "$2" >"$1/.made-from.new"
+	echo "$2" > "$1/.made-from.new"
 	mv "$1/.made-from.new" "$1/.made-from"
 }
 

@@ -7,7 +7,7 @@
 # has_apt: is this a system that gets its packages from such an archive
 has_apt()
 {
-	command -v apt-get >/dev/null && command -v dpkg >/dev/null
+	command -v apt-get > /dev/null && command -v dpkg > /dev/null
 }
 
 # archives: the roots of the Debian archives that apt knows. Its configuration

@@ -13,10 +13,10 @@ tar_of()
 		tar -C "$1" --exclude=./.git --transform 's,^\./,linux/,S' -c ./
 	else
 		case $1 in
-		*.xz)	xz -dc -T0 "$1" ;;
-		*.gz)	gzip -dc "$1" ;;
-		*.zst)	zstd -dc "$1" ;;
-		*)	cat "$1" ;;
+		*.xz) xz -dc -T0 "$1" ;;
+		*.gz) gzip -dc "$1" ;;
+		*.zst) zstd -dc "$1" ;;
+		*) cat "$1" ;;
 		esac
 	fi
 }
@@ -26,9 +26,9 @@ tar_of()
 import_source()
 {
 	tar_of "$2" "$3" |
-	"$TOP/scripts/fetch/tar-to-fast-import" refs/heads/base "$4"$'\n' |
-	git -C "$1" -c core.fsync=none -c core.compression=1 \
-		fast-import --quiet --depth=0 --date-format=raw
+		"$TOP/scripts/fetch/tar-to-fast-import" refs/heads/base "$4"$'\n' |
+		git -C "$1" -c core.fsync=none -c core.compression=1 \
+			fast-import --quiet --depth=0 --date-format=raw
 }
 
 # git_am ARG...: git in the work tree that patches are applied in, $AM
@@ -50,7 +50,6 @@ add_am_tree()
 	cat > "$sparse"
 	git_am read-tree -mu HEAD
 }
-
 
 # borrow TREE LENDER...: let the git tree TREE use the objects of others
 borrow()
@@ -75,23 +74,23 @@ apply_series()
 	from=$(git_am rev-parse HEAD)
 	mapfile -t patches < <(patches_of "$1")
 	git_am am --committer-date-is-author-date --no-gpg-sign --no-3way \
-		"${patches[@]/#/$PATCHES/}" >> "$LOG" 2>&1 </dev/null || {
+		"${patches[@]/#/$PATCHES/}" >> "$LOG" 2>&1 < /dev/null || {
 		# There is no count when the first one is no patch at all.
 		nr=$(git_am rev-parse --git-path rebase-apply/next | xargs cat 2>> "$LOG") || nr=1
 		PATCH=${patches[nr - 1]}
 		return 1
 	}
 	git_am rev-list --reverse "$from..HEAD" | paste -d' ' - <(printf '%s\n' "${patches[@]}") |
-	while read -r id PATCH; do
-		# git am has dropped what stands below "---".
-		text=$(changelog_of "$PATCHES/$PATCH")
-		if [[ $text ]]; then
-			kgit notes --ref="$NOTES" add -f \
-				-C "$(kgit hash-object -w --stdin <<< "$text")" "$id" 2>> "$LOG"
-		else
-			kgit notes --ref="$NOTES" remove --ignore-missing "$id" 2> /dev/null
-		fi
-	done
+		while read -r id PATCH; do
+			# git am has dropped what stands below "---".
+			text=$(changelog_of "$PATCHES/$PATCH")
+			if [[ $text ]]; then
+				kgit notes --ref="$NOTES" add -f \
+					-C "$(kgit hash-object -w --stdin <<< "$text")" "$id" 2>> "$LOG"
+			else
+				kgit notes --ref="$NOTES" remove --ignore-missing "$id" 2> /dev/null
+			fi
+		done
 }
 
 # apply_stack: git am each series in a sparse work tree of its own, $AM, that holds the
@@ -127,7 +126,7 @@ format_patch()
 {
 	local attributes=$BUILD/log/attributes
 
-	kgit show base:.gitattributes > "$attributes" 2>/dev/null || :
+	kgit show base:.gitattributes > "$attributes" 2> /dev/null || :
 	kgit -c core.attributesFile="$attributes" -c diff.cpp.xfuncname="$CPP_FUNCTION" \
 		format-patch --quiet --zero-commit --no-signature --no-notes \
 		--abbrev=12 --diff-algorithm=myers -M "$@"

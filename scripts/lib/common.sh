@@ -5,12 +5,12 @@
 # Source it first:  . "$(dirname "$0")/../lib/common.sh"
 
 set -euo pipefail
-shopt -s inherit_errexit	# a failure inside $(...) counts too
+shopt -s inherit_errexit # a failure inside $(...) counts too
 
 # The same words, sort order and modes everywhere, whatever the user's environment.
 unset CDPATH GREP_OPTIONS GREP_COLORS POSIXLY_CORRECT TAR_OPTIONS XZ_OPT XZ_DEFAULTS
 # An "&" of a path is just that in ${text/pattern/$path}. Before 5.2 bash did not ask.
-shopt -u patsub_replacement 2>/dev/null || :
+shopt -u patsub_replacement 2> /dev/null || :
 umask 022
 export LC_ALL=C
 export HOME=${HOME:-~}
@@ -75,13 +75,13 @@ logged()
 		# Ends by itself should this shell be killed.
 		while sleep 1 && kill -0 $$; do
 			printf '\r       %d s ' $((EPOCHSECONDS - began))
-		done 2>/dev/null &
+		done 2> /dev/null &
 		ticker=$!
 	fi
-	"$@" >"$log" 2>&1 </dev/null || rc=$?
+	"$@" > "$log" 2>&1 < /dev/null || rc=$?
 	if [[ $ticker ]]; then
-		kill "$ticker" 2>/dev/null || :
-		wait "$ticker" 2>/dev/null || :
+		kill "$ticker" 2> /dev/null || :
+		wait "$ticker" 2> /dev/null || :
 		printf '\r\e[K'
 	fi
 	((rc == 0)) || die "$what: exit status $rc" "$log" "${LOGGED_NEXT:-}"
@@ -93,8 +93,11 @@ lock()
 	local fd
 
 	mkdir -p "${1%/*}"
-	exec {fd}>"$1"
-	flock -n "$fd" || { note "waiting for $2"; flock "$fd"; }
+	exec {fd}> "$1"
+	flock -n "$fd" || {
+		note "waiting for $2"
+		flock "$fd"
+	}
 }
 
 # need_space DIR MIB WHAT: refuse to start what the disk cannot hold.
@@ -117,10 +120,14 @@ use_cache()
 
 	CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/vfio-noiommu
 	case $CACHE in
-	[!/]*)			why="is no absolute path" ;;
-	*[:[:space:]]*)		why="has a space or a colon" ;;
-	*)			! { mkdir -p "$CACHE" && [[ -w $CACHE ]]; } 2>/dev/null || return 0
-				why="cannot be written" ;;
+	[!/]*) why="is no absolute path" ;;
+	*[:[:space:]]*) why="has a space or a colon" ;;
+	*)
+		! {
+			mkdir -p "$CACHE" && [[ -w $CACHE ]]
+		} 2> /dev/null || return 0
+		why="cannot be written"
+		;;
 	esac
 	[[ -e $TOP/build/cache ]] || note "$CACHE $why: build/cache takes its place" >&2
 	CACHE=$TOP/build/cache
@@ -132,7 +139,7 @@ use_cache()
 # literal TEXT: a path as sed -E takes it for just that, in a pattern or as replacement
 literal()
 {
-	sed 's/[][\\.*^$+?(){}|,/&]/\\&/g' <<<"$1"
+	sed 's/[][\\.*^$+?(){}|,/&]/\\&/g' <<< "$1"
 }
 
 # use_stack BASE: work with the stack of patches for this kernel, series/BASE, and what
@@ -142,18 +149,19 @@ use_stack()
 {
 	export BASE=$1 BUILD=${BUILD:-$TOP/build/$1}
 	LINUX=$BUILD/linux
-	TREE_NAME=${LINUX#"$TOP/"}	# for messages
+	TREE_NAME=${LINUX#"$TOP/"} # for messages
 	SERIES_FILE=$TOP/series/$BASE
-	FINGERPRINT=$TOP/series/$BASE.blobs	# see fingerprint() in series.sh
+	FINGERPRINT=$TOP/series/$BASE.blobs # see fingerprint() in series.sh
 	[[ -e $SERIES_FILE ]] || die "BASE=$BASE: there is no stack of patches for this kernel" "" \
 		"one of: $("$TOP/scripts/lib/pins" stacks | paste -sd' ')"
 }
 
 # The script of a make target takes variables. Only the tests of the pipeline are arguments.
 case ${0##*/}/$ARGUMENT in
-*.sh/|clean.sh/--all|test-pipeline.sh/*) ;;
+*.sh/ | clean.sh/--all | test-pipeline.sh/*) ;;
 *.sh/*)
-	die "${0##*/} does not know what $ARGUMENT is" "" "$0 --help names the variables that it takes" ;;
+	die "${0##*/} does not know what $ARGUMENT is" "" "$0 --help names the variables that it takes"
+	;;
 esac
 [[ $JOBS =~ ^[1-9][0-9]*$ ]] || die "JOBS=$JOBS is no number of processors"
 use_cache

@@ -7,5 +7,5 @@
 # program names none.
 needed()
 {
-	readelf -dW "$@" 2>/dev/null | sed -nE 's/.*\(NEEDED\).*\[(.*)\]/\1/p' | sort -u
+	readelf -dW "$@" 2> /dev/null | sed -nE 's/.*\(NEEDED\).*\[(.*)\]/\1/p' | sort -u
 }

@@ -5,11 +5,12 @@
 # at the top of the script. lib/common.sh does this for most.
 
 case ${1:-} in
--h|--help)
+-h | --help)
 	awk '/^# SPDX/ { top = 1; next }
 		!top { next }
 		!/^#/ { exit }
 		/^# shellcheck / || (/^#$/ && !shown) { next }
 		{ sub(/^# ?/, ""); print; shown = 1 }' "$0"
-	exit ;;
+	exit
+	;;
 esac

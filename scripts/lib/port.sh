@@ -37,7 +37,7 @@ choose()
 		[[ ! $SAVE ]] || die "SAVE=1 is for a BASE= of scripts/conf/pins, not for KDIR=" "" \
 			"add the kernel to scripts/conf/pins, or leave SAVE= out"
 		LENDER=$KDIR
-		COMMIT=$(lender_git rev-parse -q --verify "${TARGET:-HEAD}^{commit}" 2>/dev/null) ||
+		COMMIT=$(lender_git rev-parse -q --verify "${TARGET:-HEAD}^{commit}" 2> /dev/null) ||
 			die "KDIR=$KDIR is no git tree that has ${TARGET:-a commit checked out}" "" \
 				"name a git tree of the kernel, and BASE=<a tag or commit of it>"
 		NAME=${COMMIT:0:12}
@@ -111,7 +111,7 @@ make_base()
 
 	[[ $LENDER ]] || source=$("$TOP/scripts/fetch/kernel" "$TARGET") || exit
 	key="$(LINUX=$PIN_TREE commit_of base) ${LENDER:-tarball} $source"
-	[[ ! -e $LINUX || "$(cat "$BUILD/made-from" 2>/dev/null)" != "$key" ]] || return 0
+	[[ ! -e $LINUX || "$(cat "$BUILD/made-from" 2> /dev/null)" != "$key" ]] || return 0
 	[[ ! -e $LINUX ]] || keep_scratch
 	need_space "$BUILD" 3000 "a kernel tree"
 	rm -rf "$LINUX" "$LINUX.tmp" "$AM" "$BUILD/made-from" "$BUILD/conflict"
@@ -161,7 +161,7 @@ save_conflict()
 			rm -rf "$BUILD/conflict" "$AM"
 			return
 		fi
-		git_am am --continue > "$LOG" 2>&1 </dev/null ||
+		git_am am --continue > "$LOG" 2>&1 < /dev/null ||
 			die "git am --continue failed in $AM" "$LOG" "change there what the patch is to change"
 	fi
 	[[ $(git_am rev-parse 'HEAD^') == "$head" ]] ||
@@ -239,12 +239,12 @@ check_variants()
 	local log=$BUILD/log/variants.log
 
 	(cd "$PATCHES" && find . -mindepth 3 -name '*.patch' | sed 's,^\./,,' | sort) |
-	while read -r patch; do
-		[[ $patch == */0000-* || -e $PATCHES/$(original_of "$patch") ]] ||
-			echo "$patch: there is no patch $(original_of "$patch")"
-		bases | grep -qxF "$(cut -d/ -f2 <<< "$patch")" ||
-			echo "$patch: scripts/conf/pins has no $(cut -d/ -f2 <<< "$patch")"
-	done > "$log"
+		while read -r patch; do
+			[[ $patch == */0000-* || -e $PATCHES/$(original_of "$patch") ]] ||
+				echo "$patch: there is no patch $(original_of "$patch")"
+			bases | grep -qxF "$(cut -d/ -f2 <<< "$patch")" ||
+				echo "$patch: scripts/conf/pins has no $(cut -d/ -f2 <<< "$patch")"
+		done > "$log"
 	[[ ! -s $log ]] || die "patches/ has variants that belong to nothing" "$log" "remove or rename them"
 }
 
@@ -262,7 +262,7 @@ start_am()
 # attempt MAIL OPTION...: git am it; when that fails, it is as if never tried
 attempt()
 {
-	git_am am "${AM_OPTIONS[@]}" "${@:2}" "$1" >> "$LOG" 2>&1 </dev/null && return
+	git_am am "${AM_OPTIONS[@]}" "${@:2}" "$1" >> "$LOG" 2>&1 < /dev/null && return
 	git_am am --abort >> "$LOG" 2>&1 || git_am reset -q --hard
 	return 1
 }
@@ -328,7 +328,7 @@ apply_patch()
 	WORD=conflict
 	echo "$patch $head" > "$BUILD/conflict"
 	printf '== %s\n' "$patch" >> "$LOG"
-	git_am am "${AM_OPTIONS[@]}" --3way "$mail" >> "$LOG" 2>&1 </dev/null || :
+	git_am am "${AM_OPTIONS[@]}" --3way "$mail" >> "$LOG" 2>&1 < /dev/null || :
 	am_state > "$BUILD/conflict-state"
 }
 
@@ -378,7 +378,7 @@ apply()
 	: > "$LOG"
 	: > "$RESULTS"
 	# shellcheck disable=SC2034	# for the README's table
-	OF=$(manifest | git hash-object --stdin | cut -c1-12)	# before the user edits them
+	OF=$(manifest | git hash-object --stdin | cut -c1-12) # before the user edits them
 	step "applying $(listed_patches | wc -l) patches to Linux $NAME"
 	start_am
 	for series in $(with_there | sed 's,/.*,,' | uniq); do

@@ -20,7 +20,10 @@ all_series()
 		[[ ! -d $dir || $(home_of "$(basename "$dir")") ]] || grep -q "^$(basename "$dir")/" <<< "$there" ||
 			unlisted+=("$(basename "$dir")")
 	done
-	((${#unlisted[@]})) || { listed_series; return; }
+	((${#unlisted[@]})) || {
+		listed_series
+		return
+	}
 	for series in $(listed_series) "${unlisted[@]}"; do
 		printf '%s %s\n' "$(kgit rev-list --count "base..refs/heads/$series" 2>> "$LOG")" "$series"
 	done | sort -s -n -k 1,1 | cut -d ' ' -f 2
@@ -54,7 +57,7 @@ with_changelog()
 {
 	local text
 
-	text=$(kgit notes --ref="$NOTES" show "$1" 2>/dev/null) || :
+	text=$(kgit notes --ref="$NOTES" show "$1" 2> /dev/null) || :
 	cat > "$OUT/formatted"
 	words_of "$OUT/formatted"
 	below_words "$text" < "$OUT/formatted"
@@ -70,10 +73,10 @@ format()
 		--cover-letter --cover-from-description=none "$1..$2"
 	kgit rev-list --reverse "$1..$2" |
 		paste -d' ' - <(find "$dir" -maxdepth 1 -name '*.patch' ! -name '0000-*' | sort) |
-	while read -r id patch; do
-		with_changelog "$id" < "$patch" > "$OUT/patch"
-		mv "$OUT/patch" "$patch"
-	done
+		while read -r id patch; do
+			with_changelog "$id" < "$patch" > "$OUT/patch"
+			mv "$OUT/patch" "$patch"
+		done
 	cover "$PATCHES/$3/0000-cover-letter.patch" "$dir/0000-cover-letter.patch"
 }
 
@@ -85,7 +88,7 @@ same_change()
 	for commit; do
 		sums+=("$({
 			kgit log -1 --format='%an %ae %ad%n%B' "$commit"
-			kgit notes --ref="$NOTES" show "$commit" 2>/dev/null || :
+			kgit notes --ref="$NOTES" show "$commit" 2> /dev/null || :
 			kgit diff-tree -p "$commit" | git patch-id --verbatim | cut -d' ' -f1
 		} | sha256sum)")
 	done
@@ -115,8 +118,7 @@ keep()
 			continue
 		fi
 		[[ $(kgit log -1 --format=%f "${were[nr]}") == "$(kgit log -1 --format=%f "${are[nr]}")" ]] ||
-			die "branch $1 has another subject, or another order, than the patches of this series: $(
-				kgit log -1 --format=%s "${are[nr]}")" "" \
+			die "branch $1 has another subject or order than the patches of this series: $(kgit log -1 --format=%s "${are[nr]}")" "" \
 				"a patch is renamed or moved where the series is at home: make tree BASE=$home"
 		original=$(original_of "$entry")
 		prefix=$(header Subject "$PATCHES/$original" | sed -nE 's/^Subject: \[([^]]*)\].*/\1/p')
@@ -172,8 +174,7 @@ make_variant()
 
 	{
 		words_of "$OUT/changed/$original"
-		below_words "$(changelog_of "$OUT/changed/$original")" < <(
-			without_changelog "$PATCHES/$original")
+		below_words "$(changelog_of "$OUT/changed/$original")" < <(without_changelog "$PATCHES/$original")
 	} > "$OUT/patches/$original.new"
 	mv "$OUT/patches/$original.new" "$OUT/patches/$original"
 	mkdir -p "$OUT/patches/${variant%/*}"
@@ -324,10 +325,10 @@ other_stacks()
 		: > "$OUT/shared"
 		for series; do
 			(cd "$OUT/patches" && find "$series" -maxdepth 1 -name '*.patch' ! -name '0000-*') |
-			while read -r patch; do
-				cmp -s "$PATCHES/$patch" "$OUT/patches/$patch" || ! grep -qxF "$patch" "$OUT/lists/$base" ||
-					echo "$patch" >> "$OUT/shared"
-			done
+				while read -r patch; do
+					cmp -s "$PATCHES/$patch" "$OUT/patches/$patch" || ! grep -qxF "$patch" "$OUT/lists/$base" ||
+						echo "$patch" >> "$OUT/shared"
+				done
 		done
 		[[ -s $OUT/shared ]] || continue
 		if [[ ! -e $TOP/build/$base/linux ]]; then
@@ -422,19 +423,22 @@ overlay()
 	depth=$(tr -cd / <<< "$2/")
 	mkdir -p "$OUT/$3"
 	mapfile -t added < <(added_by "${@:4}" | sed -n "\,^$2/,p" | while read -r file; do
-		[[ ! $(kgit ls-tree "$1" -- "$file") ]] || echo "$file"; done)
+		[[ ! $(kgit ls-tree "$1" -- "$file") ]] || echo "$file"
+	done)
 	((!${#added[@]})) || kgit -c tar.umask=0022 archive "$1" -- "${added[@]}" |
 		tar --no-unquote -x -C "$OUT/$3" --strip-components="${#depth}"
 	find "$OUT/patches" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' |
-		{ grep -vxFf <(printf '%s\n' "${@:4}") || :; } |
+		{
+			grep -vxFf <(printf '%s\n' "${@:4}") || :
+		} |
 		while read -r series; do
 			added_by "$series"
 		done | sed -n "s,^$2/,,p" |
-	while read -r file; do
-		[[ -e $TOP/$3/$file && ! -e $OUT/$3/$file ]] || continue
-		mkdir -p "$OUT/$3/$(dirname "$file")"
-		cp "$TOP/$3/$file" "$OUT/$3/$file"
-	done
+		while read -r file; do
+			[[ -e $TOP/$3/$file && ! -e $OUT/$3/$file ]] || continue
+			mkdir -p "$OUT/$3/$(dirname "$file")"
+			cp "$TOP/$3/$file" "$OUT/$3/$file"
+		done
 }
 
 # put PATH: make the files below PATH what they are in $OUT. What is the same is not
@@ -444,18 +448,21 @@ put()
 	local file
 
 	mkdir -p "$TOP/$1" "$OUT/$1"
-	{ cd "$OUT/$1" && find . -type f; cd "$TOP/$1" && find . -type f; } |
+	{
+		cd "$OUT/$1" && find . -type f
+		cd "$TOP/$1" && find . -type f
+	} |
 		sed 's,^\./,,' | sort -u |
-	while read -r file; do
-		if [[ ! -e $OUT/$1/$file ]]; then
-			note "removed: $1/$file"
-			rm "$TOP/$1/$file"
-		elif ! cmp -s "$OUT/$1/$file" "$TOP/$1/$file"; then
-			note "written: $1/$file"
-			mkdir -p "$(dirname "$TOP/$1/$file")"
-			cp "$OUT/$1/$file" "$TOP/$1/$file"
-		fi
-	done
+		while read -r file; do
+			if [[ ! -e $OUT/$1/$file ]]; then
+				note "removed: $1/$file"
+				rm "$TOP/$1/$file"
+			elif ! cmp -s "$OUT/$1/$file" "$TOP/$1/$file"; then
+				note "written: $1/$file"
+				mkdir -p "$(dirname "$TOP/$1/$file")"
+				cp "$OUT/$1/$file" "$TOP/$1/$file"
+			fi
+		done
 	find "$TOP/$1" -type d -empty -delete
 }
 

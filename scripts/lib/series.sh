@@ -28,10 +28,10 @@ unset $(git rev-parse --local-env-vars)
 kgit()
 {
 	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null \
-	GIT_AUTHOR_NAME=vfio-noiommu GIT_AUTHOR_EMAIL=vfio-noiommu@localhost \
-	GIT_COMMITTER_NAME=vfio-noiommu GIT_COMMITTER_EMAIL=vfio-noiommu@localhost \
+		GIT_AUTHOR_NAME=vfio-noiommu GIT_AUTHOR_EMAIL=vfio-noiommu@localhost \
+		GIT_COMMITTER_NAME=vfio-noiommu GIT_COMMITTER_EMAIL=vfio-noiommu@localhost \
 		git -C "$LINUX" -c safe.directory='*' -c core.attributesFile=/dev/null \
-			-c gc.auto=0 "$@"
+		-c gc.auto=0 "$@"
 }
 
 # One writer at a time in this clone; the lock ends with the process.
@@ -151,14 +151,14 @@ moved_branches()
 		kgit for-each-ref --format='%(refname:lstrip=3)' refs/pipeline/applied
 		listed_series
 	} | sort -u |
-	while read -r series; do
-		head=$(commit_of "refs/heads/$series")
-		applied=refs/pipeline/applied/$series
-		[[ $(commit_of "$applied") ]] || applied=refs/pipeline/applied/base
-		[[ $head && $head != "$(commit_of "$applied")" ]] || continue
-		echo "branch $series is not as it was applied (> in it, < no longer in it):"
-		kgit log --oneline --no-decorate --left-right "$applied...$head"
-	done
+		while read -r series; do
+			head=$(commit_of "refs/heads/$series")
+			applied=refs/pipeline/applied/$series
+			[[ $(commit_of "$applied") ]] || applied=refs/pipeline/applied/base
+			[[ $head && $head != "$(commit_of "$applied")" ]] || continue
+			echo "branch $series is not as it was applied (> in it, < no longer in it):"
+			kgit log --oneline --no-decorate --left-right "$applied...$head"
+		done
 	[[ $(commit_of refs/notes/commits) == "$(commit_of refs/pipeline/notes)" ]] ||
 		echo "the changelogs of patches (git notes) have changed"
 }
@@ -177,12 +177,15 @@ all_work()
 	local ref
 
 	unapplied_work
-	{ kgit for-each-ref --format='%(refname)' refs/heads refs/stash; echo HEAD; } |
-	grep -vxFf <({ echo base; listed_series; } | sed 's,^,refs/heads/,') |
-	while read -r ref; do
-		kgit log --oneline --no-decorate "$ref" --not --glob=refs/pipeline/applied base |
-			sed "s,^,$ref: ,"
-	done
+	{
+		kgit for-each-ref --format='%(refname)' refs/heads refs/stash
+		echo HEAD
+	} |
+		grep -vxFf <(echo refs/heads/base && listed_series | sed 's,^,refs/heads/,') |
+		while read -r ref; do
+			kgit log --oneline --no-decorate "$ref" --not --glob=refs/pipeline/applied base |
+				sed "s,^,$ref: ,"
+		done
 }
 
 # keep_work KIND WHAT NEXT: refuse to go on when there is work of that kind
@@ -253,6 +256,13 @@ words_of()
 	sed '/^---$/q' "$1"
 }
 
+# all_words_of PATCH: that and the changelog
+all_words_of()
+{
+	words_of "$1"
+	changelog_of "$1"
+}
+
 # below_words [CHANGELOG [ID]]: of a patch on stdin as git makes it, what follows the
 # "---", with a changelog, and the patch-id of what it is a variant of
 below_words()
@@ -315,18 +325,17 @@ stale_variants()
 
 	[[ -d $PATCHES ]] || return 0
 	(cd "$PATCHES" && find . -mindepth 3 -name '*.patch' ! -name '0000-*' | sed 's,^\./,,' | sort) |
-	while read -r variant; do
-		original=$(original_of "$variant")
-		if [[ ! -e $PATCHES/$original ]]; then
-			echo "$variant: there is no patch $original"
-		elif ! grep -qxF "Variant-of: $(patch_id "$PATCHES/$original")" "$PATCHES/$variant"; then
-			echo "$variant: $original changes something else since it was made;" \
-				"once the variant is right, say so in it: Variant-of: $(patch_id "$PATCHES/$original")"
-		elif ! cmp -s <(words_of "$PATCHES/$original"; changelog_of "$PATCHES/$original") \
-			      <(words_of "$PATCHES/$variant"; changelog_of "$PATCHES/$variant"); then
-			echo "$variant: its words are not those of $original"
-		fi
-	done
+		while read -r variant; do
+			original=$(original_of "$variant")
+			if [[ ! -e $PATCHES/$original ]]; then
+				echo "$variant: there is no patch $original"
+			elif ! grep -qxF "Variant-of: $(patch_id "$PATCHES/$original")" "$PATCHES/$variant"; then
+				echo "$variant: $original changes something else since it was made;" \
+					"once the variant is right, say so in it: Variant-of: $(patch_id "$PATCHES/$original")"
+			elif ! cmp -s <(all_words_of "$PATCHES/$original") <(all_words_of "$PATCHES/$variant"); then
+				echo "$variant: its words are not those of $original"
+			fi
+		done
 }
 
 # touched_files: each file that the patches of the stack touch, in the order first touched
@@ -381,7 +390,7 @@ check_listed()
 			listed_patches "$base"
 			there_patches "$base" | with_variants "$base"
 		done | sort -u |
-			comm -3 - <(cd "$PATCHES" 2>/dev/null &&
+			comm -3 - <(cd "$PATCHES" 2> /dev/null &&
 				find . -name '*.patch' ! -name '0000-*' | sed 's,^\./,,' | without_ports | sort) |
 			sed -E 's/^[^\t]/no such file: &/; s/^\t/in no list: /'
 		stacks | while read -r base; do

@@ -7,6 +7,7 @@
 # commit to commit: kbuild makes what a commit affects. A folder has
 #
 #   configured	what its .config was made from
+#   merge.log	what the kernel's merge_config.sh said when it was made
 #   log		what make said last
 #   reports	what the compiler and sparse say of each object: OBJECT, cc or sparse, TEXT
 #   state	the commit that all this is of, and how it was built. A folder without it
@@ -37,7 +38,8 @@ row()
 {
 	local word sparse
 
-	read -r NAME KARCH CROSS _ sparse words < <(grep -E "^$1\s" "$TOP/scripts/conf/lint")
+	# shellcheck disable=SC2034	# for checks/build
+	read -r NAME KARCH CROSS WHEN sparse words < <(grep -E "^$1\s" "$TOP/scripts/conf/lint")
 	OUT=$LINT/o/$NAME
 	CROSS=${CROSS#-}
 	CHECKER=()
@@ -45,8 +47,8 @@ row()
 	FRAGMENTS=() OPTIONS=()
 	for word in $words; do
 		case $word in
-		*=*)	OPTIONS+=("CONFIG_$word") ;;
-		*)	FRAGMENTS+=("$(fragment "$word")") ;;
+		*=*) OPTIONS+=("CONFIG_$word") ;;
+		*) FRAGMENTS+=("$(fragment "$word")") ;;
 		esac
 	done
 }
@@ -60,20 +62,15 @@ need_compiler()
 # checkout COMMIT: in the work tree that these checks have for themselves
 checkout()
 {
-	[[ -e $TREE/.git ]] || {
-		rm -rf "$TREE"
-		kgit worktree prune
-		kgit worktree add -q --detach "$TREE" "$1" || wrong "git worktree add failed"
-	}
-	[[ $(kgit -C "$TREE" rev-parse HEAD) == "$1" ]] ||
-		kgit -C "$TREE" checkout -q -f --detach "$1" || wrong "git checkout failed in $TREE"
+	[[ -e $TREE/.git ]] || kgit worktree add -q -f --detach "$TREE" "$1" || wrong "git worktree add failed"
+	kgit -C "$TREE" checkout -q -f --detach "$1" || wrong "git checkout failed in $TREE"
 }
 
 # kbuild ARG...: in the folder of the row
 kbuild()
 {
 	make -C "$TREE" O="$OUT" ARCH="$KARCH" CROSS_COMPILE="$CROSS" --no-print-directory \
-		CC="ccache ${CROSS}gcc" HOSTCC="ccache gcc" -j"$JOBS" "$@" </dev/null
+		CC="ccache ${CROSS}gcc" HOSTCC="ccache gcc" -j"$JOBS" "$@" < /dev/null
 }
 
 # configure: as tinyconfig does it, with what the row asks for, unless that is done and
@@ -82,15 +79,16 @@ configure()
 {
 	local key
 
-	wanted_config "$TREE" "${FRAGMENTS[@]}" <(printf '%s\n' "${OPTIONS[@]}") >"$OUT/wanted"
-	key=$(cat "$OUT/wanted" <(kgit -C "$TREE" ls-tree -r HEAD | grep -P '/Kconfig|\tscripts/kconfig/') | sha256sum)
-	[[ ! -e $OUT/configured || $(<"$OUT/configured") != "$key" ]] || return 0
-	kbuild -s KCONFIG_ALLCONFIG="$OUT/wanted" allnoconfig || return
+	printf '%s\n' "${OPTIONS[@]}" > "$OUT/options"
+	key=$(cat "${FRAGMENTS[@]}" "$OUT/options" <(kgit -C "$TREE" ls-tree -r HEAD | grep -P '/Kconfig|\tscripts/kconfig/') | sha256sum)
+	[[ ! -e $OUT/configured || $(< "$OUT/configured") != "$key" ]] || return 0
+	# What a row asks for is not all there at each patch
+	CROSS_COMPILE=$CROSS merge_config "$TREE" "$OUT" "${FRAGMENTS[@]}" "$OUT/options" || return
 	grep -q '^CONFIG_VFIO=[ym]' "$OUT/.config" || {
 		echo "error: VFIO does not come out"
 		return 1
 	}
-	echo "$key" >"$OUT/configured"
+	echo "$key" > "$OUT/configured"
 }
 
 # begin: the folder of the row is about to change. What was left in the middle of a build
@@ -146,33 +144,6 @@ remember()
 			for (i in before)
 				if (!(of[i] in made))
 					print before[i]
-		}' "$OUT/reports" "$OUT/log" | sort >"$OUT/reports.new"
+		}' "$OUT/reports" "$OUT/log" | sort > "$OUT/reports.new"
 	mv "$OUT/reports.new" "$OUT/reports"
-}
-
-# find_sparse: the path of one that the kernel takes. Debian's stable one may be too old:
-# kbuild says so in one line, and then checks nothing.
-find_sparse()
-{
-	local built=$LINT/sparse/sparse dir path
-
-	for path in "$(type -P sparse || :)" "$built"; do
-		[[ ! -x $path ]] || ! takes_sparse "$path" || { echo "$path"; return; }
-	done
-	dir=$("$TOP/scripts/fetch/deb" -s sid sparse:source) ||
-		wrong "the sparse that is installed is none or too old, and there is no newer one" \
-			"see above, or install sparse 0.6.5 or newer" >&2
-	rm -rf "$LINT/sparse"
-	cp -r "$dir/source" "$LINT/sparse"
-	make -C "$LINT/sparse" -j"$JOBS" CC=gcc sparse >"$LINT/sparse.log" 2>&1 ||
-		wrong "sparse does not build: $LINT/sparse.log" "install sparse 0.6.5 or newer" >&2
-	takes_sparse "$built" || wrong "the kernel does not take this sparse: $("$built" --version)" \
-		"install a newer one" >&2
-	echo "$built"
-}
-
-# takes_sparse PATH: by the kernel's own test
-takes_sparse()
-{
-	[[ $("$LINUX/scripts/checker-valid.sh" "$1") == 1 ]]
 }

@@ -12,6 +12,7 @@
 #   PATCH	the patch, or the cover letter
 #   COMMIT	what the kernel tree has with it applied
 #   PARENT	and before
+#   START	what the series is on top of
 #   WORK	a folder of the check's own, kept from run to run
 # and in $LINT/units such a line, but for WORK, for each unit that is to be checked.
 # It says what it found on stdout. It succeeds, fails, or ends with not_concerned.
@@ -20,7 +21,7 @@
 {
 	LINT=$BUILD/lint
 	TREE=$LINT/linux
-	: "${KIND:=}" "${UNIT:=}" "${SERIES:=}" "${PATCH:=}" "${COMMIT:=}" "${PARENT:=}" "${WORK:=}"
+	: "${KIND:=}" "${UNIT:=}" "${SERIES:=}" "${PATCH:=}" "${COMMIT:=}" "${PARENT:=}" "${START:=}" "${WORK:=}"
 }
 NOT_CONCERNED=77
 
@@ -42,7 +43,7 @@ wrong()
 # need_tool COMMAND PACKAGE
 need_tool()
 {
-	command -v "$1" >/dev/null || wrong "$1 is missing, nothing was checked" "apt-get install $2"
+	command -v "$1" > /dev/null || wrong "$1 is missing, nothing was checked" "apt-get install $2"
 }
 
 # files [FILTER] [PATHSPEC...]: those that differ between PARENT and COMMIT
@@ -75,7 +76,7 @@ new_reports()
 {
 	local new
 
-	new=$(comm -13 <(without_numbers <"$1") <(without_numbers <"$2"))
-	echo "$(wc -l <"$1") reports before, $(wc -l <"$2") after"
+	new=$(comm -13 <(without_numbers < "$1") <(without_numbers < "$2"))
+	echo "$(wc -l < "$1") reports before, $(wc -l < "$2") after"
 	[[ ! $new ]] || wrong "these are new:"$'\n'"$new"$'\n'"all of them, with numbers:"$'\n'"$(cat "$2")"
 }

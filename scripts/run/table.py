@@ -275,7 +275,9 @@ def choose(args):
 	table = read_table()
 	found = matching(args, table)
 	if not found:
-		asked = {'RUN': args.pattern, 'ARCH': args.arch, 'GROUP': args.group}
+		asked = {'ARCH': args.arch, 'GROUP': args.group}
+		if args.pattern != '*' or not any(asked.values()):
+			asked = {'RUN': args.pattern} | asked
 		asked = ' '.join(f'{key}={word}' for key, word in asked.items() if word)
 		if (base := stack_for(args)) != BASE:
 			die(f'{asked}: the stack of Linux {BASE} has no such run',
@@ -285,10 +287,11 @@ def choose(args):
 			die(f'only slow runs match {asked}', 'the same with ALL=1: '
 			    + ', '.join(run.name for run in slow))
 		groups = {word: None for run in table for word in run.groups}
+		quick = ' '.join(run.name for run in table if not run.slow)
+		slow = ' '.join(run.name for run in table if run.slow)
 		die(f'no run matches {asked}',
-		    'make runs tells of each; they are: ' + ', '.join(
-			    run.name + (' (slow: ALL=1)' if run.slow else '') for run in table)
-		    + f'; the groups: {" ".join(groups)}')
+		    f'make runs tells of each. Those of make check: {quick}. '
+		    f'Slow ones, for ALL=1 or by name: {slow}. Groups: {" ".join(groups)}')
 	if args.tests:
 		found = of_programs(found, args.tests) or found
 	return found

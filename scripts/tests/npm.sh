@@ -15,7 +15,7 @@ package()
 	mkdir -p "$TOOLS"
 	if ! printf '%s  %s\n' "$3" "$TOOLS/$file" | sha256sum --status -c 2> /dev/null; then
 		npm pack --silent --cache "$SCRATCH/npm" --pack-destination "$TOOLS" "$1@$2" &&
-		printf '%s  %s\n' "$3" "$TOOLS/$file" | sha256sum -c || return
+			printf '%s  %s\n' "$3" "$TOOLS/$file" | sha256sum -c || return
 	fi
 	mkdir -p "$SCRATCH/$1"
 	tar -xzf "$TOOLS/$file" -C "$SCRATCH/$1" --strip-components=1

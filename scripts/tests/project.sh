@@ -5,7 +5,7 @@
 # scripts and a kernel of a few files. Nothing outside of $SCRATCH is written.
 
 unset CDPATH
-shopt -u patsub_replacement 2>/dev/null || :
+shopt -u patsub_replacement 2> /dev/null || :
 REPO=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
 . "$REPO/scripts/lib/help.sh"
 # The real tree, which lends its objects to scratch projects
@@ -53,7 +53,7 @@ check()
 run()
 {
 	STATUS=0
-	"$@" > "$OUTPUT" 2>&1 </dev/null || STATUS=$?
+	"$@" > "$OUTPUT" 2>&1 < /dev/null || STATUS=$?
 }
 
 passes()
@@ -66,9 +66,15 @@ fails_saying()
 {
 	local text
 
-	((STATUS == 1)) || { echo "exit status $STATUS"; return 1; }
+	((STATUS == 1)) || {
+		echo "exit status $STATUS"
+		return 1
+	}
 	for text; do
-		grep -qF -- "$text" "$OUTPUT" || { echo "not said: $text"; return 1; }
+		grep -qF -- "$text" "$OUTPUT" || {
+			echo "not said: $text"
+			return 1
+		}
 	done
 }
 
@@ -89,10 +95,10 @@ hide()
 	local dirs dir pattern bin
 
 	bin=$(mktemp -d -p "$SCRATCH")
-	IFS=: read -ra dirs <<<"$PATH"
+	IFS=: read -ra dirs <<< "$PATH"
 	for dir in "${dirs[@]}"; do
 		# What an earlier folder has stays.
-		find "$dir/" -mindepth 1 -maxdepth 1 -exec ln -s -t "$bin" {} + 2>/dev/null || :
+		find "$dir/" -mindepth 1 -maxdepth 1 -exec ln -s -t "$bin" {} + 2> /dev/null || :
 	done
 	for pattern; do
 		find "$bin" -name "$pattern" -delete
