@@ -20,7 +20,9 @@ chmod 755 "$SCRATCH"
 
 export XDG_CACHE_HOME=$SCRATCH/cache HOME=$SCRATCH LC_ALL=C
 export GIT_CONFIG_GLOBAL=$SCRATCH/gitconfig GIT_CONFIG_NOSYSTEM=1
-unset BASE BUILD KERNEL PIPELINE_START DISK_FREE_MIB APT_CONFIG
+unset BASE BUILD KERNEL PIPELINE_START APT_CONFIG
+# A kernel of a few files does not need what need_space asks for a real one.
+export DISK_FREE_MIB=100000
 git config --global user.name "An Author"
 git config --global user.email author@example.org
 git config --global advice.detachedHead false
