@@ -770,6 +770,10 @@ static int tce_geometry_choose(struct tce_geometry *geometry, int nr,
 			return -EINVAL;
 		window->page_shift = data.page_shift;
 	}
+	/* The limit is that of the TCEs, so smaller pages make a smaller window */
+	if (window->max_tces)
+		window->size = min(window->size >> window->page_shift,
+				   window->max_tces) << window->page_shift;
 	if (data.window_size) {
 		if (!is_power_of_2(data.window_size) ||
 		    data.window_size > window->size)

@@ -68,21 +68,29 @@ static bool noiommu_scan_done(struct noiommu_scan *scan)
 	return scan->is_full || scan->iova - 1 == scan->last_iova;
 }
 
+static struct iommu_domain *iopt_find_noiommu_domain(struct io_pagetable *iopt)
+{
+	struct iommu_domain *domain;
+	unsigned long index;
+
+	xa_for_each(&iopt->domains, index, domain)
+		if (domain->owner == &iommufd_noiommu_ops)
+			return domain;
+	return NULL;
+}
+
 /* Any noiommu domain does, all domains of an iopt hold the same PFNs */
-static struct iommu_domain *iopt_area_noiommu_domain(struct iopt_area *area)
+static inline struct iommu_domain *
+iopt_area_noiommu_domain(struct iopt_area *area)
 {
 	struct iommu_domain *domain = area->storage_domain;
-	unsigned long index;
 
 	lockdep_assert_held(&area->iopt->iova_rwsem);
 
 	/* If all devices are without an IOMMU it is the first one */
 	if (domain && domain->owner == &iommufd_noiommu_ops)
 		return domain;
-	xa_for_each(&area->iopt->domains, index, domain)
-		if (domain->owner == &iommufd_noiommu_ops)
-			return domain;
-	return NULL;
+	return iopt_find_noiommu_domain(area->iopt);
 }
 
 /*
@@ -230,7 +238,7 @@ static unsigned long noiommu_last_iova(unsigned long iova, u64 length)
 /*
  * The range is within a page, or the page that follows is somewhere else: that is
  * a lookup or two. An area has all of a page. What goes on, fails, or is a dma-buf
- * is left to noiommu_scan().
+ * is left to noiommu_get_pa_of_run().
  */
 static bool noiommu_get_pa_of_page(struct io_pagetable *iopt,
 				   unsigned long iova, unsigned long last_iova,
@@ -239,25 +247,55 @@ static bool noiommu_get_pa_of_page(struct io_pagetable *iopt,
 	unsigned long page_last = iova | (NOIOMMU_MIN_PAGE - 1);
 	struct iommu_domain *domain;
 	struct iopt_area *area;
+	phys_addr_t paddr;
 	bool found = false;
 
 	if (down_read_killable(&iopt->iova_rwsem))
 		return false;
 	area = iopt_area_iter_first(iopt, iova, iova);
-	if (area && area->pages && !iopt_is_dmabuf(area->pages)) {
-		domain = iopt_area_noiommu_domain(area);
-		if (domain) {
-			*phys = iommu_iova_to_phys(domain, iova);
-			found = last_iova <= page_last ||
-				page_last == iopt_area_last_iova(area) ||
-				iommu_iova_to_phys(domain, page_last + 1) !=
-					*phys + (page_last - iova) + 1;
-		}
+	if (!area || !area->pages || iopt_is_dmabuf(area->pages))
+		goto out_unlock;
+	domain = iopt_area_noiommu_domain(area);
+	if (!domain)
+		goto out_unlock;
+
+	paddr = iommu_iova_to_phys(domain, iova);
+	if (last_iova > page_last) {
+		if (page_last != iopt_area_last_iova(area) &&
+		    iommu_iova_to_phys(domain, page_last + 1) ==
+			    paddr + (page_last - iova) + 1)
+			goto out_unlock;
+		last_iova = page_last;
 	}
+	*length = last_iova - iova + 1;
+	*phys = paddr;
+	found = true;
+out_unlock:
 	up_read(&iopt->iova_rwsem);
-	if (found)
-		*length = min(last_iova, page_last) - iova + 1;
 	return found;
+}
+
+/* Not inlined, what a page needs is less without the scan on its stack */
+static noinline int noiommu_get_pa_of_run(struct io_pagetable *iopt,
+					  unsigned long iova,
+					  unsigned long last_iova, u64 *length,
+					  u64 *phys)
+{
+	struct phys_vec extents[2] __uninitialized;
+	struct noiommu_scan scan = {
+		.iova = iova,
+		.last_iova = last_iova,
+		.extents = extents,
+		.max_extents = 1,
+	};
+	int rc;
+
+	rc = noiommu_scan(&scan, iopt);
+	if (rc == -EINTR || (rc && !scan.num_extents))
+		return rc;
+	*length = extents[0].len;
+	*phys = extents[0].paddr;
+	return 0;
 }
 
 /**
@@ -281,24 +319,11 @@ static bool noiommu_get_pa_of_page(struct io_pagetable *iopt,
 static int iopt_noiommu_get_pa(struct io_pagetable *iopt, unsigned long iova,
 			       u64 *length, u64 *phys)
 {
-	struct phys_vec extents[2] __uninitialized;
-	struct noiommu_scan scan = {
-		.iova = iova,
-		.last_iova = noiommu_last_iova(iova, *length),
-		.extents = extents,
-		.max_extents = 1,
-	};
-	int rc;
+	unsigned long last_iova = noiommu_last_iova(iova, *length);
 
-	if (noiommu_get_pa_of_page(iopt, iova, scan.last_iova, length, phys))
+	if (noiommu_get_pa_of_page(iopt, iova, last_iova, length, phys))
 		return 0;
-
-	rc = noiommu_scan(&scan, iopt);
-	if (rc == -EINTR || (rc && !scan.num_extents))
-		return rc;
-	*length = extents[0].len;
-	*phys = extents[0].paddr;
-	return 0;
+	return noiommu_get_pa_of_run(iopt, iova, last_iova, length, phys);
 }
 
 /* An array of user space, as far as it has been filled */

@@ -211,21 +211,27 @@ TEST_F(lifecycle, close_in_each_order)
 static bool kill_user(struct __test_metadata *_metadata, int us)
 {
 	struct counters before;
+	int status, ready[2];
 	struct user u;
-	int status;
 	pid_t pid;
+	char c;
 
 	read_counters(&before);
+	ASSERT_EQ(0, pipe(ready));
 	fflush(NULL);
 	pid = fork();
 	ASSERT_GE(pid, 0);
 	if (!pid) {
 		use(&u);
+		VFIO_ASSERT_EQ(write(ready[1], "", 1), 1);
 		for (;;) {
 			unmap(u.n.iommufd, u.n.ioas, 0, UINT64_MAX);
 			map(u.n.iommufd, u.n.ioas, u.va, TEST_SIZE, TEST_IOVA);
 		}
 	}
+	ASSERT_EQ(0, close(ready[1]));
+	ASSERT_EQ(1, read(ready[0], &c, 1));
+	ASSERT_EQ(0, close(ready[0]));
 	usleep(us);
 	ASSERT_EQ(0, kill(pid, SIGKILL));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
@@ -239,7 +245,7 @@ TEST_F(lifecycle, killed_at_any_time)
 
 	for (i = 0; i < 20; i++) {
 		tries = 0;
-		while (kill_user(_metadata, 20000 + 7919 * i))
+		while (kill_user(_metadata, 7919 * i))
 			ASSERT_LT(++tries, LEAK_TRIES);
 	}
 }
