@@ -124,6 +124,7 @@ run_check()
 	"$NOT_CONCERNED") result=- ;;
 	*) result=FAIL ;;
 	esac
+	((status <= 128)) || echo "signal $((status - 128)) ended the check" >> "$log"
 	awk -v check="$1" -v unit="$UNIT" -v result=$result -v log_file="${log#"$TOP/"}" \
 		'{ printf "%s\t%s\t%s\t%.1f\t%.1f\t%s\n", check, unit, result, $1, $2 + $3, log_file }' \
 		<<< "${times##*$'\n'}" >> "$RESULTS"

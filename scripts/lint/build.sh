@@ -43,7 +43,10 @@ row()
 	OUT=$LINT/o/$NAME
 	CROSS=${CROSS#-}
 	CHECKER=()
-	[[ $sparse == - ]] || CHECKER=(C=1 "CHECK=$SPARSE")
+	if [[ $sparse != - ]]; then
+		SPARSE=${SPARSE:-$("$TOP/scripts/fetch/sparse")} || wrong "there is no sparse to look with"
+		CHECKER=(C=1 "CHECK=$SPARSE")
+	fi
 	FRAGMENTS=() OPTIONS=()
 	for word in $words; do
 		case $word in
