@@ -47,7 +47,7 @@ lint:		## all checks of each patch that need no guest
 	@scripts/fetch/packages tree check post lint
 	@scripts/lint.sh
 
-test:		## what CI runs: lint but for builds, check, and the tests of the pipeline
+test:		## what CI runs: the quick checks of lint, check, and the tests of the pipeline
 	@scripts/fetch/packages tree check post lint pipeline workflows
 	@command -v npm > /dev/null || scripts/fetch/packages npm
 	@scripts/test.sh

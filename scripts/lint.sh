@@ -36,7 +36,8 @@ RESULTS=$LINT/results
 TRACKS=(
 	'build sparse kernel'
 	'coccinelle'
-	'apply checkpatch kernel-doc sphinx maintainers tags overlays'
+	'apply checkpatch tags overlays'
+	'kernel-doc sphinx maintainers'
 )
 
 # series_here: those of this stack that are at home on it
