@@ -73,7 +73,7 @@ static struct iommu_domain *iopt_find_noiommu_domain(struct io_pagetable *iopt)
 	struct iommu_domain *domain;
 	unsigned long index;
 
-	iopt_for_each_domain(iopt, index, domain)
+	xa_for_each(&iopt->domains, index, domain)
 		if (domain->owner == &iommufd_noiommu_ops)
 			return domain;
 	return NULL;
