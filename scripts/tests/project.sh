@@ -28,13 +28,12 @@ git config --global user.email author@example.org
 git config --global advice.detachedHead false
 git config --global safe.directory '*'
 
-# needs_tree [BASE...]: the test takes these kernel trees, or that of $REAL, and has failed
-# without them
+# needs_tree BASE...: the test takes these kernel trees, and has failed without them
 needs_tree()
 {
 	local base
 
-	for base in "${@:-$REAL_BASE}"; do
+	for base; do
 		[[ ! -e $REPO/build/$base/linux ]] || continue
 		printf '%s\n' "not ok 1 - build/$base/linux is there" "# next: make tree BASE=$base" 1..1
 		exit 1
