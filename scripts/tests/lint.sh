@@ -5,8 +5,7 @@
 # one deliberate defect. The kernel is the real one, as far as the checks look at it.
 # Source project.sh first.
 
-mapfile -t all_stacks < <("$REPO/scripts/lib/pins" stacks)
-needs_tree "${all_stacks[@]}"
+needs_tree "${STACKS[@]}"
 
 export XDG_CACHE_HOME=$SCRATCH/cache
 
@@ -64,7 +63,7 @@ cd "$SCRATCH/p" || exit
 cp -r "$REPO"/{scripts,patches} .
 rm -r patches/*
 mkdir series
-for base in "${all_stacks[@]}"; do
+for base in "${STACKS[@]}"; do
 	: > "series/$base"
 done
 # What get_maintainer.pl and checkpatch.pl know the top of a kernel by, and use

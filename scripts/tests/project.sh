@@ -8,8 +8,10 @@ unset CDPATH
 shopt -u patsub_replacement 2> /dev/null || :
 REPO=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
 . "$REPO/scripts/lib/help.sh"
+# shellcheck disable=SC2034	# for the tests
+mapfile -t STACKS < <("$REPO/scripts/lib/pins" stacks)
 # The real tree, which lends its objects to scratch projects
-REAL_BASE=${BASE:-$("$REPO/scripts/lib/pins" stacks | sed -n 1p)}
+REAL_BASE=${BASE:-${STACKS[0]}}
 # shellcheck disable=SC2034	# for the tests
 REAL=$REPO/build/$REAL_BASE/linux
 # A kernel cannot be built in a path with a space, nor can make tree work there.
