@@ -43,10 +43,7 @@ row()
 	OUT=$LINT/o/$NAME
 	CROSS=${CROSS#-}
 	CHECKER=()
-	if [[ $sparse != - ]]; then
-		SPARSE=${SPARSE:-$("$TOP/scripts/fetch/sparse")} || wrong "there is no sparse to look with"
-		CHECKER=(C=1 "CHECK=$SPARSE")
-	fi
+	[[ $sparse == - ]] || CHECKER=(C=1 "CHECK=${SPARSE:-}")
 	FRAGMENTS=() OPTIONS=()
 	for word in $words; do
 		case $word in
