@@ -2,37 +2,38 @@
 /*
  * Paging domains over TCE tables
  *
- * A host bridge of POWER translates DMA in windows of the bus address space, each
- * with a page size and a TCE table of its own: one at the bottom with TCEs of 4K,
- * and one far above 4 GiB. Windows belong to a PE, which is an IOMMU group,
- * struct iommu_table_group.
+ * A host bridge of POWER translates DMA in windows of the bus address space,
+ * each with a page size and a TCE table of its own: one at the bottom with TCEs
+ * of 4K, and one far above 4 GiB. Windows belong to a PE, which is an IOMMU
+ * group, struct iommu_table_group.
  *
  * A domain has a table for each window, in the format of the hardware. On bare
  * metal (powernv) the host bridges read them, those of all groups of the domain
- * the same ones. To attach a group is to tell its host bridge where they are, and
- * what is mapped and unmapped takes an invalidation. For a guest (pseries) the
- * hypervisor has tables of its own, which exist only with their window and are
- * written by hypervisor calls of up to 512 TCEs. Then iotlb_sync_map() copies
- * what was mapped to those of each group, unmap_pages() clears there what it
- * unmaps, to attach a group is to make its windows and copy the whole table, as
- * far as it has anything, and to detach it is to clear that.
+ * the same ones. To attach a group is to tell its host bridge where they are,
+ * and what is mapped and unmapped takes an invalidation. For a guest (pseries)
+ * the hypervisor has tables of its own, which exist only with their window and
+ * are written by hypervisor calls of up to 512 TCEs. Then iotlb_sync_map()
+ * copies what was mapped to those of each group, unmap_pages() clears there
+ * what it unmaps, to attach a group is to make its windows and copy the whole
+ * table, as far as it has anything, and to detach it is to clear that.
  *
  * Which windows a domain has is the same all its life, and said by the platform
- * for the device that it is allocated for. Userspace may choose the page size of
- * the 64-bit window, and a smaller size. A group that cannot have these windows
- * cannot use the domain.
+ * for the device that it is allocated for. Userspace may choose the page size
+ * of the 64-bit window, and a smaller size. A group that cannot have these
+ * windows cannot use the domain.
  *
- * While a group has no paging domain its windows are those of the kernel's own DMA
- * (the platform domain), or of the VFIO container for sPAPR (the blocked domain).
+ * While a group has no paging domain its windows are those of the kernel's own
+ * DMA (the platform domain), or of the VFIO container for sPAPR (the blocked
+ * domain).
  *
- * Locks: tce_groups_lock for the windows of groups, then the lock of a domain, then
- * that of another one that it replaces. Who attaches or detaches a group holds the
- * lock of the domain for writing. Tables are filled without a lock, by the rules of
- * generic_pt, and the sync that follows takes it for reading: what was mapped is
- * either in the table that is copied, or synced to this group as well. On pseries
- * unmapping takes it for reading from before the table changes until the groups
- * are told: a group that leaves, and no longer hears of it, leaves nothing behind
- * that is not in the table.
+ * Locks: tce_groups_lock for the windows of groups, then the lock of a domain,
+ * then that of another one that it replaces. Who attaches or detaches a group
+ * holds the lock of the domain for writing. Tables are filled without a lock,
+ * by the rules of generic_pt, and the sync that follows takes it for reading:
+ * what was mapped is either in the table that is copied, or synced to this
+ * group as well. On pseries unmapping takes it for reading from before the
+ * table changes until the groups are told: a group that leaves, and no longer
+ * hears of it, leaves nothing behind that is not in the table.
  */
 #include <linux/cleanup.h>
 #include <linux/err.h>
@@ -195,7 +196,9 @@ void tce_window_read(const struct tce_window *window, u64 index,
 	}
 }
 
-/* The first and the last TCE of a chunk that are there; false if there is none */
+/*
+ * The first and the last TCE of a chunk that are there; false if there is none
+ */
 static bool tce_chunk_used(const struct tce_window *window, u64 index,
 			   unsigned int nr, unsigned int *first,
 			   unsigned int *last)
@@ -770,7 +773,9 @@ static int tce_geometry_choose(struct tce_geometry *geometry, int nr,
 			return -EINVAL;
 		window->page_shift = data.page_shift;
 	}
-	/* The limit is that of the TCEs, so smaller pages make a smaller window */
+	/*
+	 * The limit is that of the TCEs, so smaller pages make a smaller window
+	 */
 	if (window->max_tces)
 		window->size = min(window->size >> window->page_shift,
 				   window->max_tces) << window->page_shift;
@@ -787,7 +792,8 @@ static int tce_geometry_choose(struct tce_geometry *geometry, int nr,
  * spapr_tce_domain_alloc_paging - Allocate a paging domain
  * @dev: A device of the group that the domain is for in the first place
  * @flags: None is supported
- * @user_data: NULL, or a struct iommu_hwpt_spapr_tce, which chooses the 64-bit window
+ * @user_data: NULL, or a struct iommu_hwpt_spapr_tce, which chooses the 64-bit
+ *             window
  *
  * Context: May sleep.
  * Return: The domain, or an error pointer:
@@ -855,8 +861,8 @@ err_free:
  * @type: IOMMU_HW_INFO_TYPE_SPAPR_TCE, or the default in its place
  *
  * Context: May sleep.
- * Return: A struct iommu_hw_info_spapr_tce to be freed, or an error pointer as from
- * spapr_tce_domain_alloc_paging()
+ * Return: A struct iommu_hw_info_spapr_tce to be freed, or an error pointer as
+ * from spapr_tce_domain_alloc_paging()
  */
 void *spapr_tce_hw_info(struct device *dev, u32 *length,
 			enum iommu_hw_info_type *type)

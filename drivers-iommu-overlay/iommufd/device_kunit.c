@@ -22,7 +22,9 @@ struct device_test {
 
 static const struct file_operations test_fops = {};
 
-/* What the IOMMU driver reserves must not be, so that nothing can be attached */
+/*
+ * What the IOMMU driver reserves must not be, so that nothing can be attached
+ */
 static void test_get_resv_regions(struct device *dev, struct list_head *head)
 {
 	struct iommu_resv_region *region;
@@ -72,7 +74,9 @@ static int device_test_init(struct kunit *test)
 	priv->iommu.ops = &test_iommu_ops;
 	priv->dev_iommu.iommu_dev = &priv->iommu;
 
-	/* As for a file that was opened, but for what this test does not need */
+	/*
+	 * As for a file that was opened, but for what this test does not need
+	 */
 	ictx = &priv->ictx;
 	ictx->file = anon_inode_getfile("[iommufd-kunit]", &test_fops, NULL,
 					O_RDWR);

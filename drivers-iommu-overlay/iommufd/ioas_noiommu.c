@@ -4,12 +4,12 @@
  * address of an IOVA, and those of a range of it.
  *
  * The answer is read from the iommu_domain of a noiommu HWPT, which holds every
- * fully mapped area of the io_pagetable. io_pagetable::iova_rwsem keeps both: an
- * area has pages only while the domain is filled. Only a dma-buf can be revoked
- * all the same, its iopt_pages::mutex prevents that. A range can be long, so it is
- * looked at in pieces. The locks are dropped after a piece when somebody waits for
- * iova_rwsem or for the CPU, after some pieces in any case, and to write to user
- * memory, where a fault can take any time.
+ * fully mapped area of the io_pagetable. io_pagetable::iova_rwsem keeps both:
+ * an area has pages only while the domain is filled. Only a dma-buf can be
+ * revoked all the same, its iopt_pages::mutex prevents that. A range can be
+ * long, so it is looked at in pieces. The locks are dropped after a piece when
+ * somebody waits for iova_rwsem or for the CPU, after some pieces in any case,
+ * and to write to user memory, where a fault can take any time.
  */
 #include <linux/capability.h>
 #include <linux/log2.h>
@@ -24,8 +24,9 @@
 #include "iommufd_private.h"
 
 /*
- * How many pieces to look at before the locks are dropped in any case. A piece is a
- * call of iommu_iova_to_phys_extents(), which takes some tens of microseconds.
+ * How many pieces to look at before the locks are dropped in any case. A piece
+ * is a call of iommu_iova_to_phys_extents(), which takes some tens of
+ * microseconds.
  */
 #define NOIOMMU_MAX_PIECES 64
 
@@ -94,8 +95,8 @@ iopt_area_noiommu_domain(struct iopt_area *area)
 }
 
 /*
- * An area that has pages is mapped from its first to its last byte. So all of the
- * range is covered, unless the array or the call ended first.
+ * An area that has pages is mapped from its first to its last byte. So all of
+ * the range is covered, unless the array or the call ended first.
  */
 static int noiommu_scan_domain(struct noiommu_scan *scan,
 			       struct iommu_domain *domain,
@@ -184,7 +185,9 @@ static int noiommu_scan_iopt(struct noiommu_scan *scan,
 		if (!area || scan->iova > iopt_area_last_iova(area))
 			area = iopt_area_iter_first(iopt, scan->iova,
 						    scan->iova);
-		/* Without pages it is still being mapped, or unmapped already */
+		/*
+		 * Without pages it is still being mapped, or unmapped already
+		 */
 		if (!area || !area->pages) {
 			rc = -ENOENT;
 			break;
@@ -205,8 +208,8 @@ static int noiommu_scan_iopt(struct noiommu_scan *scan,
 }
 
 /*
- * Fill the extents of the scan. An errno is the reason why it ended, it can have
- * found extents all the same.
+ * Fill the extents of the scan. An errno is the reason why it ended, it can
+ * have found extents all the same.
  */
 static int noiommu_scan(struct noiommu_scan *scan, struct io_pagetable *iopt)
 {
@@ -236,9 +239,9 @@ static unsigned long noiommu_last_iova(unsigned long iova, u64 length)
 }
 
 /*
- * The range is within a page, or the page that follows is somewhere else: that is
- * a lookup or two. An area has all of a page. What goes on, fails, or is a dma-buf
- * is left to noiommu_get_pa_of_run().
+ * The range is within a page, or the page that follows is somewhere else: that
+ * is a lookup or two. An area has all of a page. What goes on, fails, or is a
+ * dma-buf is left to noiommu_get_pa_of_run().
  */
 static bool noiommu_get_pa_of_page(struct io_pagetable *iopt,
 				   unsigned long iova, unsigned long last_iova,
@@ -309,8 +312,8 @@ static noinline int noiommu_get_pa_of_run(struct io_pagetable *iopt,
  * The run ends with the area that has @iova. A run that somebody unmaps while
  * it is looked at ends there.
  *
- * Context: Process context, sleeps. Takes the iopt's iova_rwsem for read, and the
- * iopt_pages::mutex of a dma-buf.
+ * Context: Process context, sleeps. Takes the iopt's iova_rwsem for read, and
+ * the iopt_pages::mutex of a dma-buf.
  *
  * Return: 0, or -ENOENT if @iova is not mapped, -EOPNOTSUPP if no noiommu
  * domain is there, -EINVAL if @iova is in a revoked dma-buf, -EINTR if the
@@ -455,7 +458,9 @@ out_end:
 	return rc;
 }
 
-/* Where the last page ends that there is room for, if the range goes that far */
+/*
+ * Where the last page ends that there is room for, if the range goes that far
+ */
 static unsigned long noiommu_array_last_iova(struct noiommu_array *array)
 {
 	unsigned long first_last = array->iova | (array->page_size - 1UL);
@@ -474,17 +479,17 @@ static unsigned long noiommu_array_last_iova(struct noiommu_array *array)
  * @iopt: io_pagetable to look the range up in
  * @array: The range, and where its physical addresses go. Output what is left.
  *
- * The extents are merged across areas that follow each other without a gap. They
- * end at the first IOVA that is not mapped, or where @array cannot be written,
- * and a page list where a page is not contiguous.
+ * The extents are merged across areas that follow each other without a gap.
+ * They end at the first IOVA that is not mapped, or where @array cannot be
+ * written, and a page list where a page is not contiguous.
  *
- * Context: Process context, sleeps. Takes the iopt's iova_rwsem for read, and the
- * iopt_pages::mutex of dma-bufs. None of them is held while user memory is
+ * Context: Process context, sleeps. Takes the iopt's iova_rwsem for read, and
+ * the iopt_pages::mutex of dma-bufs. None of them is held while user memory is
  * written.
  *
  * Return: 0 if there is an entry. Without one as iopt_noiommu_get_pa() for the
- * first IOVA, -EFAULT if the entry cannot be written, -ERANGE if the page is not
- * contiguous. -ENOMEM, and -EINTR if the task was killed, in any case.
+ * first IOVA, -EFAULT if the entry cannot be written, -ERANGE if the page is
+ * not contiguous. -ENOMEM, and -EINTR if the task was killed, in any case.
  */
 static int iopt_noiommu_get_pa_array(struct io_pagetable *iopt,
 				     struct noiommu_array *array)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit tests of how the PFNs of an area are mapped, and read back from a domain.
- * pages.c includes this file, as what is tested is static. The domain is a stub that
- * knows where each page is, and does not need memory behind it.
+ * KUnit tests of how the PFNs of an area are mapped, and read back from a
+ * domain. pages.c includes this file, as what is tested is static. The domain
+ * is a stub that knows where each page is, and does not need memory behind it.
  */
 #include <kunit/test.h>
 
@@ -21,6 +21,9 @@ struct stub {
 	size_t map_limit;
 	size_t mapped;
 	size_t unmapped;
+	/* How often it was asked, and what the last map was told */
+	unsigned int lookups;
+	int prot;
 	struct io_pagetable iopt;
 	struct iopt_pages pages;
 	struct iopt_area area;
@@ -34,6 +37,7 @@ static phys_addr_t stub_iova_to_phys(struct iommu_domain *domain,
 	struct stub *stub = container_of(domain, struct stub, domain);
 	unsigned long index = (iova - STUB_IOVA) >> PAGE_SHIFT;
 
+	stub->lookups++;
 	if (index >= STUB_PAGES || stub->pfns[index] == LOST)
 		return 0;
 	return PFN_PHYS(stub->pfns[index]) + offset_in_page(iova);
@@ -51,6 +55,7 @@ static int stub_map_pages(struct iommu_domain *domain, unsigned long iova,
 		return -ENOMEM;
 	if (stub_iova_to_phys(domain, iova) != paddr)
 		return -EINVAL;
+	stub->prot = prot;
 	stub->mapped += size;
 	*mapped += size;
 	return 0;
@@ -91,6 +96,19 @@ static const struct iommu_domain_ops stub_ops = {
 	.iova_to_phys = stub_iova_to_phys,
 	.iova_to_phys_extents = stub_iova_to_phys_extents,
 	.map_pages = stub_map_pages,
+	.unmap_pages = stub_unmap_pages,
+};
+
+static int stub_failing_sync(struct iommu_domain *domain, unsigned long iova,
+			     size_t size)
+{
+	return -EIO;
+}
+
+static const struct iommu_domain_ops stub_failing_sync_ops = {
+	.iova_to_phys = stub_iova_to_phys,
+	.map_pages = stub_map_pages,
+	.iotlb_sync_map = stub_failing_sync,
 	.unmap_pages = stub_unmap_pages,
 };
 
@@ -331,6 +349,87 @@ static void test_map_small_pages(struct kunit *test)
 	check_batch(test, 2, 40, 2, 4);
 }
 
+/* What is mapped is unmapped if the driver cannot tell the hardware of it */
+static void test_map_without_sync(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+
+	stub->domain.ops = &stub_failing_sync_ops;
+	set_pfns(stub, 20, 21, 40, 41);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
+	KUNIT_EXPECT_EQ(test, map_batch(test, 4 * PAGE_SIZE), -EIO);
+	KUNIT_EXPECT_EQ(test, stub->mapped, 4 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, stub->unmapped, stub->mapped);
+	check_batch(test, 2, 40, 2, 4);
+}
+
+/* A domain that has a dma-buf does not tell that it is MMIO */
+static void test_map_dmabuf_again(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+
+	set_pfns(stub, 20, 21, 22, 23);
+	stub->pages.type = IOPT_ADDRESS_DMABUF;
+	stub->pages.dmabuf.phys.paddr = PFN_PHYS(20 - STUB_INDEX);
+	stub->pages.dmabuf.phys.len = PFN_PHYS(STUB_INDEX + STUB_PAGES);
+	stub->area.pages = &stub->pages;
+	stub->area.iommu_prot = IOMMU_READ | IOMMU_WRITE | IOMMU_CACHE;
+	stub->area.storage_domain = &stub->domain;
+	interval_tree_insert(&stub->area.pages_node,
+			     &stub->pages.domains_itree);
+
+	stub->map_limit = STUB_PAGES * PAGE_SIZE;
+	mutex_lock(&stub->pages.mutex);
+	KUNIT_EXPECT_EQ(test, iopt_area_fill_domain(&stub->area, &stub->domain),
+			0);
+	mutex_unlock(&stub->pages.mutex);
+	KUNIT_EXPECT_EQ(test, stub->mapped, STUB_PAGES * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, stub->prot,
+			IOMMU_READ | IOMMU_WRITE | IOMMU_MMIO);
+}
+
+/* A driver without extents is asked once for each of its pages */
+static void check_lookups(struct kunit *test, unsigned int first,
+			  unsigned int max_vecs, int num_vecs,
+			  unsigned int lookups)
+{
+	struct stub *stub = test->priv;
+
+	stub->lookups = 0;
+	KUNIT_EXPECT_EQ(test,
+			iommu_iova_to_phys_extents(&stub->domain,
+						   STUB_IOVA + first * PAGE_SIZE,
+						   (STUB_PAGES - first) * PAGE_SIZE,
+						   stub->vecs, max_vecs),
+			num_vecs);
+	KUNIT_EXPECT_EQ(test, stub->lookups, lookups);
+}
+
+static void test_lookups(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+
+	stub->domain.ops = &stub_single_ops;
+	/* With smaller pages it is in steps of PAGE_SIZE all the same */
+	stub->domain.pgsize_bitmap = PAGE_SIZE | PAGE_SIZE / 4;
+	set_pfns(stub, 20, 21, 30, 31);
+	check_lookups(test, 0, 4, 2, 4);
+	KUNIT_EXPECT_EQ(test, stub->vecs[1].paddr, PFN_PHYS(30));
+	KUNIT_EXPECT_EQ(test, stub->vecs[1].len, 2 * PAGE_SIZE);
+	/* The one that does not fit shows where the first one ends */
+	check_lookups(test, 0, 1, 1, 3);
+	KUNIT_EXPECT_EQ(test, stub->vecs[0].len, 2 * PAGE_SIZE);
+
+	/* With larger ones it is in those, from wherever the range begins */
+	stub->domain.pgsize_bitmap = 4 * PAGE_SIZE;
+	set_pfns(stub, 20, 21, 22, 23);
+	check_lookups(test, 0, 4, 1, 1);
+	KUNIT_EXPECT_EQ(test, stub->vecs[0].len, 4 * PAGE_SIZE);
+	check_lookups(test, 1, 4, 1, 1);
+	KUNIT_EXPECT_EQ(test, stub->vecs[0].paddr, PFN_PHYS(21));
+	KUNIT_EXPECT_EQ(test, stub->vecs[0].len, 3 * PAGE_SIZE);
+}
+
 static int pages_test_init(struct kunit *test)
 {
 	struct stub *stub = kunit_kzalloc(test, sizeof(*stub), GFP_KERNEL);
@@ -365,6 +464,9 @@ static struct kunit_case pages_test_cases[] = {
 	KUNIT_CASE(test_unfill_with_lost_page),
 	KUNIT_CASE(test_map_parts_of_pages),
 	KUNIT_CASE(test_map_small_pages),
+	KUNIT_CASE(test_map_without_sync),
+	KUNIT_CASE(test_map_dmabuf_again),
+	KUNIT_CASE(test_lookups),
 	{}
 };
 

@@ -2,26 +2,29 @@
 /*
  * The VFIO container for sPAPR, in iommufd
  *
- * Programs that were written for VFIO_SPAPR_TCE_v2_IOMMU, or for its first version,
- * can use an iommufd as their container. What they map is in the compat IOAS, and
- * what a device has is the paging domain of that IOAS, drivers/iommu/spapr-tce.c.
+ * Programs that were written for VFIO_SPAPR_TCE_v2_IOMMU, or for its first
+ * version, can use an iommufd as their container. What they map is in the
+ * compat IOAS, and what a device has is the paging domain of that IOAS,
+ * drivers/iommu/spapr-tce.c.
  *
- * Windows: the domain has all windows of the PE from its beginning to its end, with
- * the place, the page size and the largest size that the platform says. Whether a
- * window was created is known here only, and decides what can be mapped. So nothing
- * changes for DMA when one is created, and when one is removed it is emptied. The
- * default window is there from the beginning.
+ * Windows: the domain has all windows of the PE from its beginning to its end,
+ * with the place, the page size and the largest size that the platform says.
+ * Whether a window was created is known here only, and decides what can be
+ * mapped. So nothing changes for DMA when one is created, and when one is
+ * removed it is emptied. The default window is there from the beginning.
  *
- * Memory that is registered is a struct iopt_pages, which an access keeps pinned. All
- * mappings of it are areas that share it, the way IOMMU_IOAS_COPY does it: to map does
- * not pin, and memory can be unregistered when it has no other reference.
+ * Memory that is registered is a struct iopt_pages, which an access keeps
+ * pinned. All mappings of it are areas that share it, the way IOMMU_IOAS_COPY
+ * does it: to map does not pin, and memory can be unregistered when it has no
+ * other reference.
  *
- * Unlike those of type1, mappings are not objects: any of their pages can be unmapped,
- * pages that are not mapped as well, and to map replaces what was there. Areas are cut
- * for that, which is possible as a window has a single page size.
+ * Unlike those of type1, mappings are not objects: any of their pages can be
+ * unmapped, pages that are not mapped as well, and to map replaces what was
+ * there. Areas are cut for that, which is possible as a window has a single
+ * page size.
  *
- * Locks: iommufd_vfio_spapr::lock protects all of it, and is taken before those of
- * the IOAS. It makes replacing atomic for those who map, not for a device.
+ * Locks: iommufd_vfio_spapr::lock protects all of it, and is taken before those
+ * of the IOAS. It makes replacing atomic for those who map, not for a device.
  */
 #include <linux/cleanup.h>
 #include <linux/iommu.h>
@@ -212,7 +215,9 @@ static int spapr_create(struct iommufd_vfio_spapr *spapr,
 
 		if (window->size)
 			continue;
-		/* The tables have the levels that they need, ask what you will */
+		/*
+		 * The tables have the levels that they need, ask what you will
+		 */
 		if (create.page_shift != window->page_shift || !create.levels ||
 		    !create.window_size ||
 		    !is_power_of_2(create.window_size) ||
@@ -545,8 +550,8 @@ int iommufd_vfio_spapr_set_iommu(struct iommufd_ctx *ictx, unsigned long type)
  *  * -EPERM: the container is another process's, or nothing may be mapped yet:
  *    no memory was registered, or version 1 is not enabled
  *  * -ENXIO: no window is there, or it is not known yet where they are
- *  * -EINVAL: what linux/vfio.h does not allow; memory that is not registered; a
- *    window that the platform does not offer
+ *  * -EINVAL: what linux/vfio.h does not allow; memory that is not registered;
+ *    a window that the platform does not offer
  *  * -ENOSPC: all windows are created
  *  * -EBUSY: memory is registered already, or still mapped
  *  * -ENOENT: memory is not registered

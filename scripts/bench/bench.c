@@ -776,14 +776,6 @@ static void trace_calls(struct dma *dma)
 			if (i)
 				trace_end();
 		}
-		if (dma->array) {
-			length = bytes;
-			if (i)
-				trace_begin(5);
-			get_extents(dma, IOVA, &length);
-			if (i)
-				trace_end();
-		}
 		if (i)
 			trace_begin(2);
 		unmap(dma, IOVA, bytes);
@@ -798,6 +790,18 @@ static void trace_calls(struct dma *dma)
 		unmap(dma, IOVA, bytes);
 		if (i)
 			trace_end();
+
+		/* As much as the table of the figures has, so that they can be compared */
+		if (dma->array) {
+			length = 64 * bytes;
+			map(dma, memory->va, IOVA, length);
+			if (i)
+				trace_begin(5);
+			get_extents(dma, IOVA, &length);
+			if (i)
+				trace_end();
+			unmap(dma, IOVA, 64 * bytes);
+		}
 
 		if (dma->container >= 0)
 			continue;

@@ -20,6 +20,8 @@ BEGIN {
 
 FNR == NR {
 	value[$1, $2, $3, $4, $5, $6] = $7
+	if ($1 == last && is_cost($3))
+		cost[++num_costs] = $2 " " $3 " " $4 " " $5 " " $6
 	if ($2 == "trace" && !(($3, $4) in functions)) {
 		functions[$3, $4]
 		function_of[$3, ++num_functions[$3]] = $4
@@ -32,6 +34,8 @@ FNR == NR {
 	print ""
 	if ($3 == "summary")
 		summary_table()
+	else if ($3 == "slower")
+		slower_table()
 	else if ($3 == "growth")
 		growth_table()
 	else if ($3 == "areas")
@@ -176,6 +180,30 @@ function summary_table()
 	compare("SMMU, type1 unmap, 256 MiB of 2 MiB pages", "1/100", "smmu-type1", "unmap", "2M", 256 * MIB, 1)
 	compare("SMMU, type1 unmap, 16 MiB of 4 KiB pages", "", "smmu-type1", "unmap_first", "4K", 16 * MIB, 1)
 	rule(num_columns + 2)
+}
+
+# Is it instructions per page?
+function is_cost(work)
+{
+	return work ~ /^(map|unmap)(_first)?$/ || work ~ /^(un)?pin$/ || work ~ /^get_pa/ && work != "get_pa_calls" || work == "pagemap"
+}
+
+# All that was measured, not only what the other tables have, and takes longer
+function slower_table(	i, f, r, n)
+{
+	head("Mode, work, pages, bytes, areas", heads "|ratio")
+	for (i = 1; i <= num_costs; i++) {
+		split(cost[i], f, " ")
+		r = ratio(f[1], f[2], f[3], f[4], f[5])
+		if (r + 0 <= 1)
+			continue
+		n++
+		row(f[1] ", " f[2] ", " f[3] ", " f[4] / MIB " MiB, " f[5],
+		    text(first, f[1], f[2], f[3], f[4], f[5]) "|" text(last, f[1], f[2], f[3], f[4], f[5]) "|" r)
+	}
+	if (!n)
+		row("none", "\\|\\|\\")
+	rule(num_columns + 1)
 }
 
 function forms_table(	i, names, array, single, n)

@@ -29,7 +29,7 @@ import qemu
 import table
 
 WORKS = [('get_pa_of_a_page', 1), ('map', 64), ('unmap', 64), ('unmap_areas', 64),
-	 ('map_file', 1), ('get_pa_array', 64), ('get_pa_array_2m', 128)]
+	 ('map_file', 1), ('get_pa_array', 4096), ('get_pa_array_2m', 128)]
 # x86_64: the number of the program counter, and of the first argument (rdi)
 PC, ARGUMENT = 16, 5
 PAGE = 4096

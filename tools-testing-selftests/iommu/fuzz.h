@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What programs share that make random calls on /dev/iommu: random numbers, which
- * a seed decides, arguments that are nearly valid, and what a wrong call may say.
+ * What programs share that make random calls on /dev/iommu: random numbers,
+ * which a seed decides, arguments that are nearly valid, and what a wrong call
+ * may say.
  */
 #ifndef SELFTESTS_IOMMU_FUZZ_H
 #define SELFTESTS_IOMMU_FUZZ_H
@@ -56,7 +57,9 @@ static inline unsigned long long default_seed(void)
 	return text ? strtoull(text, NULL, 0) : 1;
 }
 
-/* Make one of many valid numbers wrong, or odd: @edge is where something ends */
+/*
+ * Make one of many valid numbers wrong, or odd: @edge is where something ends
+ */
 static inline void spoil_by(__u64 *value, __u64 edge)
 {
 	if (!one_in(40))
@@ -75,7 +78,9 @@ static inline void spoil32(__u32 *value)
 		*value ^= 1U << below(32);
 }
 
-/* Is it what a call can say that does not work, and that is not out of memory? */
+/*
+ * Is it what a call can say that does not work, and that is not out of memory?
+ */
 static inline bool is_refusal(int ret)
 {
 	static const int refusals[] = {
@@ -103,10 +108,10 @@ static inline void *alloc_args(void)
 }
 
 /*
- * Put @args at @to, which comes from alloc_args(). Now and then say that they have
- * a size below or above the @size that the kernel knows. Each version of the struct
- * has had @min of it. If @may_cut, what came later can be cut off as well: then it
- * is 0 in @args.
+ * Put @args at @to, which comes from alloc_args(). Now and then say that they
+ * have a size below or above the @size that the kernel knows. Each version of
+ * the struct has had @min of it. If @may_cut, what came later can be cut off as
+ * well: then it is 0 in @args.
  *
  * Return whether the kernel has to take the size.
  */

@@ -7,11 +7,12 @@
  * Calls that are valid, nearly valid or garbage. A model says what each of them
  * has to do: whether it works, the outputs, what the page tables and an access
  * give for an IOVA afterwards. Which errno a wrong call returns depends on the
- * order in which the kernel looks at the arguments, which is its own business: any
- * that says that a call is wrong will do.
+ * order in which the kernel looks at the arguments, which is its own business:
+ * any that says that a call is wrong will do.
  *
- * The HWPTs are those of a mock device, and translate IOVAs. They have one of two
- * formats: pages of 2 KiB and a small aperture, or pages of 4 KiB and all 64 bits.
+ * The HWPTs are those of a mock device, and translate IOVAs. They have one of
+ * two formats: pages of 2 KiB and a small aperture, or pages of 4 KiB and all
+ * 64 bits.
  *
  * The same seed makes the same calls. It comes from -s or from FUZZ_SEED in the
  * environment, and is 1 without.
@@ -908,9 +909,10 @@ static void setup(void)
 }
 
 /*
- * A kernel without "iommufd: Fix access to foreign memory by an area at the last
- * IOVA" refuses to map two pages there that are not contiguous. Where large pages
- * are disabled it maps and unpins a page of somebody else, so make no call then.
+ * A kernel without "iommufd: Fix access to foreign memory by an area at the
+ * last IOVA" refuses to map two pages there that are not contiguous. Where
+ * large pages are disabled it maps and unpins a page of somebody else, so make
+ * no call then.
  */
 static void check_last_iova(void)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A noiommu device in use: it is mapped, and a thread asks for addresses without
- * a pause.
+ * A noiommu device in use: it is mapped, and a thread asks for addresses
+ * without a pause.
  */
 #ifndef SELFTESTS_VFIO_NOIOMMU_USER_H
 #define SELFTESTS_VFIO_NOIOMMU_USER_H
@@ -123,7 +123,10 @@ static inline int check_pa(struct noiommu *n, void *va)
 	return ret;
 }
 
-/* The device can be bound and attached, memory mapped, and its address asked for */
+/*
+ * The device can be bound and attached, memory mapped, and its address asked
+ * for
+ */
 static inline void check_works(void)
 {
 	void *va = alloc_mem(TEST_SIZE, 0);

@@ -160,7 +160,9 @@ TEST_F(vfio_cdev_attach, refuse_hwpt_of_another_iommu_driver)
 	ASSERT_EQ(0, destroy(self->iommufd, self->ioas_id));
 }
 
-/* With the id of an IOAS iommufd tries the HWPTs that it made for others there */
+/*
+ * With the id of an IOAS iommufd tries the HWPTs that it made for others there
+ */
 TEST_F(vfio_cdev_attach, replace_ioas_of_another_iommu_driver)
 {
 	u32 pt_id = self->ioas_id;

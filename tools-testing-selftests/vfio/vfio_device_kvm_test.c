@@ -34,7 +34,9 @@ static int open_log(void)
 	return fd;
 }
 
-/* A warning that was printed once since boot is not printed again without this. */
+/*
+ * A warning that was printed once since boot is not printed again without this.
+ */
 static bool rearm_warnings(void)
 {
 	int fd = open("/sys/kernel/debug/clear_warn_once", O_WRONLY);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The cdev of a device without an IOMMU: who may open it, binding, attaching and
- * replacing, what is refused, resets, hot unplug.
+ * The cdev of a device without an IOMMU: who may open it, binding, attaching
+ * and replacing, what is refused, resets, hot unplug.
  *
  * Usage: vfio_noiommu_cdev_test [harness options] BDF
  */
@@ -597,8 +597,8 @@ TEST_F(noiommu_attached, hot_reset)
 
 /*
  * The device comes back without a driver_override. Its own driver must not take
- * it before there is one. Other devices that were removed stay away, if they are
- * on another bus.
+ * it before there is one. Other devices that were removed stay away, if they
+ * are on another bus.
  */
 static void rescan_and_bind(void)
 {
@@ -643,7 +643,9 @@ TEST_F(noiommu_attached, hot_unplug)
 	pid = fork();
 	ASSERT_GE(pid, 0);
 	if (!pid) {
-		/* Blocks until the device is given back. Do not hold on to it */
+		/*
+		 * Blocks until the device is given back. Do not hold on to it
+		 */
 		close(n->cdev);
 		close(n->iommufd);
 		write_file(path, "1");

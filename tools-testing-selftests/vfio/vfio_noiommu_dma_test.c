@@ -6,9 +6,9 @@
  *
  * Usage: vfio_noiommu_dma_test [harness options] BDF
  *
- * The device is QEMU's NVMe controller, and $VFIO_SELFTESTS_SCRATCH has its BDF:
- * the disk is overwritten. For each part of the disk that a test wrote it prints
- * what that must hold, so that whoever has the disk's image can compare:
+ * The device is QEMU's NVMe controller, and $VFIO_SELFTESTS_SCRATCH has its
+ * BDF: the disk is overwritten. For each part of the disk that a test wrote it
+ * prints what that must hold, so that whoever has the disk's image can compare:
  *
  *	# disk: OFFSET LENGTH sha256 HASH
  *
@@ -479,9 +479,9 @@ static u64 count_swappable(struct buffer *buffer, const u64 *pas)
 }
 
 /*
- * Whether this machine moves pages and swaps them out, tried on the memory while
- * nothing keeps it: nodes can be without memory or out of the cpuset, and swap
- * can be full. Half of the pages is enough.
+ * Whether this machine moves pages and swaps them out, tried on the memory
+ * while nothing keeps it: nodes can be without memory or out of the cpuset, and
+ * swap can be full. Half of the pages is enough.
  */
 static const char *why_pages_stay(struct iommu *iommu, struct buffer *buffer)
 {

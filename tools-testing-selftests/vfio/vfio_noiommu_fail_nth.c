@@ -6,9 +6,9 @@
  *
  * A test does the same operation over and over. The first time the first
  * allocation fails that the kernel makes, the next time the second one, and so
- * on until the operation gets through without meeting a fault. An operation that
- * failed is repeated without a fault and must then succeed. After each time all
- * that it left behind is closed, and nothing may be missing then.
+ * on until the operation gets through without meeting a fault. An operation
+ * that failed is repeated without a fault and must then succeed. After each
+ * time all that it left behind is closed, and nothing may be missing then.
  *
  * Besides allocations, copies from and to user memory fail where the kernel has
  * CONFIG_FAULT_INJECTION_USERCOPY. The edu device of QEMU is a good one to use:
@@ -399,8 +399,8 @@ static void check_nothing(struct pass *p)
 static int fault_fd;
 
 /*
- * The defaults leave out most allocations, and fill the log. Not every kernel has
- * the last two.
+ * The defaults leave out most allocations, and fill the log. Not every kernel
+ * has the last two.
  */
 static const struct {
 	const char *fault;

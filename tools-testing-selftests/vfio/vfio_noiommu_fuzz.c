@@ -1,25 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Random calls on the cdev of a noiommu device and on the iommufd that it is bound
- * to. What takes no device is in tools/testing/selftests/iommu/iommufd_fuzz.c.
+ * Random calls on the cdev of a noiommu device and on the iommufd that it is
+ * bound to. What takes no device is in
+ * tools/testing/selftests/iommu/iommufd_fuzz.c.
  *
  * Usage: vfio_noiommu_fuzz [-s SEED] [-n CALLS] [-j THREADS] BDF
  *
  * First one thread makes calls that are valid, nearly valid or garbage, and a
- * model says what each of them has to do: whether it works, the outputs, and for a
- * physical address what /proc/self/pagemap says. Which errno a wrong call returns
- * depends on the order in which the kernel looks at the arguments, which is its
- * own business: any that says that a call is wrong will do. The same seed makes
- * the same calls. Then threads share the same file descriptors. Nobody knows which
- * call comes first there, but each thread has a range of IOVA to itself, with a
- * model of it, and an address that is told anywhere must be of this program's
- * memory. In the end nothing may be missing.
+ * model says what each of them has to do: whether it works, the outputs, and
+ * for a physical address what /proc/self/pagemap says. Which errno a wrong call
+ * returns depends on the order in which the kernel looks at the arguments,
+ * which is its own business: any that says that a call is wrong will do. The
+ * same seed makes the same calls. Then threads share the same file descriptors.
+ * Nobody knows which call comes first there, but each thread has a range of
+ * IOVA to itself, with a model of it, and an address that is told anywhere must
+ * be of this program's memory. In the end nothing may be missing.
  *
  * All memory stays pinned meanwhile, by an IOAS and a HWPT that no call is made
  * for: else its addresses could change from one mapping to the next.
  *
- * The seed comes from -s or from FUZZ_SEED in the environment, and is 1 without.
- * CALLS are for each of the two halves.
+ * The seed comes from -s or from FUZZ_SEED in the environment, and is 1
+ * without. CALLS are for each of the two halves.
  */
 #include <getopt.h>
 #include <pthread.h>
@@ -143,7 +144,9 @@ struct model_hwpt {
 	bool is_auto;
 };
 
-/* For a thread: of an IOAS that all share, where nobody else uses these IOVAs */
+/*
+ * For a thread: of an IOAS that all share, where nobody else uses these IOVAs
+ */
 struct model {
 	pthread_t thread;
 	unsigned int nr;
@@ -540,7 +543,9 @@ static u32 model_extents(struct model_ioas *ioas, u64 iova, u64 length,
 	return nr;
 }
 
-/* The address of @iova if all that follows in the range or page is contiguous */
+/*
+ * The address of @iova if all that follows in the range or page is contiguous
+ */
 static bool model_page(struct model_ioas *ioas, u64 iova, u64 length, u64 size,
 		       u64 *pa, u64 *covered)
 {

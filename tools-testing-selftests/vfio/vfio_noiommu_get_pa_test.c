@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * IOMMU_IOAS_NOIOMMU_GET_PA: the physical addresses of memory of every kind, and
- * each errno.
+ * IOMMU_IOAS_NOIOMMU_GET_PA: the physical addresses of memory of every kind,
+ * and each errno.
  *
  * Usage: vfio_noiommu_get_pa_test [harness options] BDF
  */
@@ -371,7 +371,9 @@ static void place_huge(int fd, void *va, unsigned int nr)
 			    (u64)nr * SZ_2M), va);
 }
 
-/* The array is full within an area whose first extent continues the area before */
+/*
+ * The array is full within an area whose first extent continues the area before
+ */
 TEST_F(noiommu_attached, extents_end_in_an_area_that_goes_on)
 {
 	struct noiommu *n = &self->n;
@@ -479,8 +481,8 @@ TEST_F(noiommu_attached, many_extents)
 }
 
 /*
- * Large pages at an IOVA that is not aligned to them take entries of a page each:
- * more than what the driver looks at in a call, and yet few extents.
+ * Large pages at an IOVA that is not aligned to them take entries of a page
+ * each: more than what the driver looks at in a call, and yet few extents.
  */
 TEST_F(noiommu_attached, more_entries_than_a_call_looks_at)
 {
@@ -892,8 +894,8 @@ TEST_F(noiommu_attached, dmabuf)
 
 /*
  * The largest physically contiguous thing that a test can map is a BAR. Page by
- * page, a look at 64 GiB takes longer than this test may in an emulated machine.
- * On a real one it takes a second or two, and this test sees less.
+ * page, a look at 64 GiB takes longer than this test may in an emulated
+ * machine. On a real one it takes a second or two, and this test sees less.
  */
 TEST_F_TIMEOUT(noiommu_attached, long_look_is_fair_and_killable, 10)
 {
@@ -1029,7 +1031,9 @@ FIXTURE_VARIANT_ADD(noiommu_memory, memfd_hugetlb_2mb) {
 	.memfd_flags = MFD_HUGETLB | MFD_HUGE_2MB,
 };
 
-/* MAP_FAILED if it is to be of hugetlb pages and there are not enough of them */
+/*
+ * MAP_FAILED if it is to be of hugetlb pages and there are not enough of them
+ */
 static void *alloc_memory(u64 size, int mmap_flags, bool memfd,
 			  unsigned int memfd_flags, int *fd)
 {

@@ -380,7 +380,9 @@ FIXTURE_TEARDOWN(noiommu_beside_iommu)
 	noiommu_close(&self->n);
 }
 
-/* An IOAS that one of them uses already gives the other one a HWPT of its own */
+/*
+ * An IOAS that one of them uses already gives the other one a HWPT of its own
+ */
 TEST_F(noiommu_beside_iommu, move_to_the_ioas_of_the_other)
 {
 	int cdevs[] = { self->n.cdev, self->cdev2 };

@@ -175,7 +175,9 @@ static struct growth do_round(unsigned int *seed, unsigned long nr)
 	return growth;
 }
 
-/* Whether slab grows as much by what others do, in the time that a round takes */
+/*
+ * Whether slab grows as much by what others do, in the time that a round takes
+ */
 static bool slab_grows_by_itself(u64 seconds)
 {
 	u64 before = slab_kib();

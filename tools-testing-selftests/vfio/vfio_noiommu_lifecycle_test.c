@@ -4,8 +4,8 @@
  *
  * Usage: vfio_noiommu_lifecycle_test [harness options] BDF
  *
- * The device is unbound, is reset, changes hands or is closed while all of it is
- * in use. What takes a machine of one's own is in vfio_noiommu_machine_test.
+ * The device is unbound, is reset, changes hands or is closed while all of it
+ * is in use. What takes a machine of one's own is in vfio_noiommu_machine_test.
  */
 #include <sched.h>
 #include <signal.h>

@@ -10,7 +10,8 @@
  * names. The device is then unplugged and plugged in again: it has to be an edu
  * with the id "unplug" on the bus "root".
  *
- * Where VFIO and iommufd are modules they are unloaded and loaded again, by modprobe.
+ * Where VFIO and iommufd are modules they are unloaded and loaded again, by
+ * modprobe.
  */
 #include <stdatomic.h>
 #include <termios.h>
@@ -40,9 +41,9 @@ FIXTURE_TEARDOWN(lifecycle)
 }
 
 /*
- * Until the port is raw, the terminal echoes what the monitor says, and the monitor
- * takes that for commands. It is opened once, and what was echoed by then becomes a
- * line of its own, which the monitor does not know.
+ * Until the port is raw, the terminal echoes what the monitor says, and the
+ * monitor takes that for commands. It is opened once, and what was echoed by
+ * then becomes a line of its own, which the monitor does not know.
  */
 static int open_monitor(const char *port, struct termios *before)
 {
@@ -148,8 +149,8 @@ static void load_all(void)
 }
 
 /*
- * A device in use keeps its driver, and an iommufd keeps its own module, with all
- * that is mapped. Without either of them all the modules can go.
+ * A device in use keeps its driver, and an iommufd keeps its own module, with
+ * all that is mapped. Without either of them all the modules can go.
  */
 TEST_F_TIMEOUT(lifecycle, modules_in_use, 60)
 {
@@ -234,7 +235,10 @@ static int unload_driver(void *arg)
 	return unload("vfio_pci");
 }
 
-/* Who has opened a device but not bound it does not keep the driver, which waits */
+/*
+ * Who has opened a device but not bound it does not keep the driver, which
+ * waits
+ */
 TEST_F(lifecycle, modules_wait_for_close)
 {
 	struct noiommu n;

@@ -172,7 +172,9 @@ struct iova_ranges {
 	u32 num;
 };
 
-/* Without what is reserved, as the window for MSIs of a device behind an IOMMU */
+/*
+ * Without what is reserved, as the window for MSIs of a device behind an IOMMU
+ */
 static void read_iova_ranges(struct noiommu *n, struct iova_ranges *ranges)
 {
 	struct iommu_ioas_iova_ranges args = {

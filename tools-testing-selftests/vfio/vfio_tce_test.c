@@ -108,7 +108,10 @@ struct nvme {
 	u16 tail[2];
 	u16 head[2];
 	bool phase[2];
-	/* Of the disk, once something was read or written; no block has a size of 1 */
+	/*
+	 * Of the disk, once something was read or written; no block has a size
+	 * of 1
+	 */
 	unsigned int block_shift;
 };
 
@@ -547,7 +550,9 @@ FIXTURE_TEARDOWN(tce)
 	munmap(self->nvme.memory, NVME_MEMORY);
 }
 
-/* The windows are what can be mapped: their ends can, their neighbours cannot. */
+/*
+ * The windows are what can be mapped: their ends can, their neighbours cannot.
+ */
 TEST_F(tce, ranges)
 {
 	u64 page = getpagesize();
@@ -644,8 +649,8 @@ TEST_F(tce, read_only)
 }
 
 /*
- * Memory that may be written only is written, and does not get to the disk. Whether
- * the device reports that it could not read is not looked at.
+ * Memory that may be written only is written, and does not get to the disk.
+ * Whether the device reports that it could not read is not looked at.
  */
 TEST_F(tce, write_only)
 {
@@ -1222,7 +1227,9 @@ TEST_F(spapr, window)
 	}
 }
 
-/* A second device has the same windows, be it in the same group or in another. */
+/*
+ * A second device has the same windows, be it in the same group or in another.
+ */
 TEST_F(spapr, two_devices)
 {
 	u64 page = getpagesize(), iova = QUEUES_IOVA + SZ_1M;
@@ -1742,7 +1749,10 @@ TEST(default_window_removed)
 		ASSERT_GE(fd, 0);
 		if (i)
 			ASSERT_EQ(0, spapr_remove(container, 0));
-		/* A small window with pages of 4K would be the default one again */
+		/*
+		 * A small window with pages of 4K would be the default one
+		 * again
+		 */
 		ASSERT_EQ(0, lseek(log_fd, 0, SEEK_END));
 		ASSERT_EQ(0, spapr_create_shift(container, __builtin_ctz(SZ_64K),
 						&start));

@@ -15,8 +15,8 @@
  * All levels of a table have the same number of entries, the top as well: the
  * host bridge ignores the bits of an address above those that index the top.
  *
- * An entry is big-endian, whatever the CPU. There is no bit for what is present:
- * if neither R nor W is set the entry is empty.
+ * An entry is big-endian, whatever the CPU. There is no bit for what is
+ * present: if neither R nor W is set the entry is empty.
  */
 #ifndef __GENERIC_PT_FMT_TCE_H
 #define __GENERIC_PT_FMT_TCE_H
@@ -205,7 +205,10 @@ static inline int tce_pt_iommu_fmt_init(struct pt_iommu_tce *iommu_table,
 
 #if defined(GENERIC_PT_KUNIT)
 static const struct pt_iommu_tce_cfg tce_kunit_fmt_cfgs[] = {
-	/* As many bits as two and three levels have or an entry can map, and fewer */
+	/*
+	 * As many bits as two and three levels have or an entry can map, and
+	 * fewer
+	 */
 	[0] = { .common.hw_max_vasz_lg2 = TCE_GRANULE_LG2SZ +
 					  2 * (PT_TABLEMEM_LG2SZ - 3),
 		.top_level = 1 },

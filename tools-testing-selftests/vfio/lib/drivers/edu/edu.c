@@ -4,10 +4,10 @@
  * device, in either direction, and a register makes it send an interrupt. See
  * docs/specs/edu in QEMU.
  *
- * It ignores the bits of an address that its property dma_mask does not have, by
- * default all but the low 28, and so would write to other memory. The device does
- * not tell the mask. Tell it by $VFIO_SELFTESTS_EDU_DMA_MASK, without which the
- * device is not used. A DMA takes it 100 ms.
+ * It ignores the bits of an address that its property dma_mask does not have,
+ * by default all but the low 28, and so would write to other memory. The device
+ * does not tell the mask. Tell it by $VFIO_SELFTESTS_EDU_DMA_MASK, without
+ * which the device is not used. A DMA takes it 100 ms.
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * NVMe controllers, which do not copy memory to memory: they write the source to
- * a disk and read the destination back from there. What was at the start of the
- * disk is lost. So that it is nobody's data, only the controller that QEMU
+ * NVMe controllers, which do not copy memory to memory: they write the source
+ * to a disk and read the destination back from there. What was at the start of
+ * the disk is lost. So that it is nobody's data, only the controller that QEMU
  * emulates is supported, and only if $VFIO_SELFTESTS_SCRATCH has its BDF.
  */
 #include <stdint.h>
@@ -21,7 +21,9 @@
 
 #define PCI_DEVICE_ID_REDHAT_NVME 0x0010
 
-/* The controller is set to pages of this size, whatever the size of the CPU's */
+/*
+ * The controller is set to pages of this size, whatever the size of the CPU's
+ */
 #define NVME_PAGE_SIZE SZ_4K
 
 /* Fills one page with a submission queue */
@@ -123,7 +125,9 @@ static void *nvme_doorbell(struct vfio_pci_device *device,
 	       (2 * id + completion) * nvme->doorbell_stride;
 }
 
-/* Add a command to a queue. The controller sees it when nvme_ring() is called */
+/*
+ * Add a command to a queue. The controller sees it when nvme_ring() is called
+ */
 static void nvme_queue_command(struct vfio_pci_device *device,
 			       enum nvme_queue_id id,
 			       const struct nvme_command *cmd)
@@ -239,7 +243,9 @@ static void nvme_enable(struct vfio_pci_device *device)
 	VFIO_ASSERT_NE(sq, 0, "The controller takes 0 for no address\n");
 	nvme->doorbell_stride = 4 << NVME_CAP_STRIDE(cap);
 
-	/* All completions are of phase 0, the controller starts with phase 1. */
+	/*
+	 * All completions are of phase 0, the controller starts with phase 1.
+	 */
 	memset(nvme->memory, 0, sizeof(nvme->memory));
 	for (i = 0; i < NVME_NR_QUEUES; i++)
 		nvme->queues[i] = (struct nvme_queue) { .phase = 1 };
@@ -364,7 +370,8 @@ static void nvme_remove(struct vfio_pci_device *device)
 
 /*
  * Tell the controller where the data is: the first page, which may start
- * anywhere in it, in PRP1, and in PRP2 a second page or a list of all that follow.
+ * anywhere in it, in PRP1, and in PRP2 a second page or a list of all that
+ * follow.
  */
 static int nvme_set_prps(struct vfio_pci_device *device,
 			 struct nvme_transfer *transfer, iova_t iova, u64 size)

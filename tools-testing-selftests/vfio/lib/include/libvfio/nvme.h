@@ -11,8 +11,9 @@ struct vfio_pci_device;
  * device's driver must be the one for NVMe, and be initialized.
  *
  * nvme_write() and nvme_read() transfer @size bytes at @iova to and from the
- * place @offset of the disk. @offset and @size are multiples of the disk's block
- * size, @iova is a multiple of 4, and @size is at most driver.max_memcpy_size.
+ * place @offset of the disk. @offset and @size are multiples of the disk's
+ * block size, @iova is a multiple of 4, and @size is at most
+ * driver.max_memcpy_size.
  *
  * Both return 0 once the data has been transferred, or non-0 if the controller
  * reports an error.
@@ -21,8 +22,8 @@ int nvme_write(struct vfio_pci_device *device, iova_t iova, u64 offset, u64 size
 int nvme_read(struct vfio_pci_device *device, iova_t iova, u64 offset, u64 size);
 
 /*
- * Wait until all that was written is on the disk and not only in a cache. Returns
- * like the two above.
+ * Wait until all that was written is on the disk and not only in a cache.
+ * Returns like the two above.
  */
 int nvme_flush(struct vfio_pci_device *device);
 
