@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 """
-List the guest runs of a stack: architecture, kernel, groups, what each is for.
+List the guest runs of a stack: architecture, kernel, groups, what each is for, and why
+make test leaves it to make matrix, if it does.
 
 RUN=, ARCH= and GROUP= in the environment choose some of them, as for make check: without
 BASE= of the default stack, or of the one that has such runs.
@@ -62,6 +63,8 @@ def main():
 	widths = [max(len(line[i]) for line in lines) for i in range(4)]
 	for line, run in zip(lines, [None, *runs]):
 		print('  '.join([word.ljust(width) for word, width in zip(line, widths)] + [line[4]]))
+		if run and run.matrix:
+			print(f'    left to make matrix: {run.matrix}')
 		if run and args.tests:
 			print_tests(run, args.tests)
 

@@ -30,6 +30,7 @@ ARCHES = arches.read()
 DEFAULTS = {
 	'for': '',
 	'groups': 'quick',
+	'matrix': '',
 	'stacks': '',
 	'arch': 'x86_64',
 	'kernel': None,
@@ -94,6 +95,14 @@ class Run:
 			raise TableError(f'[{name}]: groups {values["groups"]}: either '
 					 'quick or slow is among them')
 		self.slow = 'slow' in self.groups
+		self.matrix = ' '.join(values['matrix'].split())
+		if 'matrix' in self.groups:
+			raise TableError(f'[{name}]: groups {values["groups"]}: a run is in the group '
+					 'matrix by "matrix = WHY", with the reason')
+		if self.matrix:
+			if not self.slow:
+				raise TableError(f'[{name}]: matrix is for a slow run, this is a quick one')
+			self.groups.append('matrix')
 		self.stacks = values['stacks'].split()
 		self.arch = values['arch']
 		self.kernel = values['kernel'] + ('.gdb' if GDB else '')
@@ -202,6 +211,8 @@ def all_keys(sections, name, base, seen=()):
 	inherited.pop('for', None)
 	if 'tests' in keys:
 		inherited.pop('without', None)
+	if 'groups' in keys:
+		inherited.pop('matrix', None)
 	return {**inherited, **keys}
 
 
