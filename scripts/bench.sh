@@ -104,6 +104,24 @@ runs_of()
 	echo aarch64 "aarch64-bench$stock" "bench$stock-smmu"
 }
 
+# check_asked: refuse what AT= and RUN= cannot mean, before anything is built
+check_asked()
+{
+	local commit runs run
+
+	for commit in "${commits[@]}"; do
+		[[ $(commit_of "$commit") ]] || die "AT=$commit: the kernel tree has no such commit" "" \
+			"a commit or branch of $TREE_NAME, such as: base $(listed_series | paste -sd' ')"
+	done
+	[[ ${RUN:-} ]] || return 0
+	runs=$(for commit in "${commits[@]}"; do runs_of "$(commit_of "$commit")"; done | cut -d' ' -f3 | sort -u)
+	for run in $runs; do
+		# shellcheck disable=SC2053	# a pattern
+		[[ $run != $RUN ]] || return 0
+	done
+	die "RUN=$RUN: no guest of these kernels is called so" "" "one of: ${runs//$'\n'/ }"
+}
+
 # measure COLUMN COMMIT: build its kernels, boot its runs, unless that was done
 measure()
 {
@@ -145,9 +163,11 @@ check_repeats()
 			"find out what of the host's reaches the guest, see scripts/conf/bench.cfg"
 }
 
+newest=$(commit_of "refs/heads/$(listed_series | tail -n 1)")
+read -ra commits <<< "${AT:-refs/heads/base $newest}"
+check_asked
 mkdir -p "$OUT"
 need_space "$OUT" 10240 "the kernels"
-newest=$(commit_of "refs/heads/$(listed_series | tail -n 1)")
 for arch in $(runs_of "$newest" | cut -d' ' -f1 | sort -u); do
 	logged "$BUILD/log/bench-program-$arch.log" "build the program for $arch" build_program "$arch"
 done
