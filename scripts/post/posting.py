@@ -5,8 +5,10 @@
 What scripts/post.sh needs to know of b4.yaml (which documents its keys), and of
 mails. SERIES is one of b4.yaml.
 
-	posting.py list			the series that can be posted
-	posting.py fields SERIES	three lines: prefixes, prerequisites, revision
+	posting.py list			the series
+	posting.py fields SERIES	three lines: prefixes, prerequisites, revision; of
+					one that is to be posted
+	posting.py not-posted SERIES	why it is not to be posted, if it is not
 	posting.py recipients SERIES	who gets it, a line each
 	posting.py cover SERIES		from a cover letter's headers and prose on
 					stdin, one as b4 edits it
@@ -34,6 +36,7 @@ KEYS = {
 	'prefixes': list, 'prerequisites': list, 'to': list, 'cc': list,
 	'changes': dict, 'links': dict,
 }
+OPTIONAL = {'not-posted': str}
 # RFC 5322's limit, and what fits a terminal. Code may be wider than prose.
 LINE_MAX = 998
 PROSE_MAX = 80
@@ -81,7 +84,10 @@ def posting(name):
 	for key, kind in KEYS.items():
 		if not isinstance(entry.get(key), kind):
 			wrong.append(f'{key} is not a {kind.__name__}')
-	wrong += [f'{key} is no key' for key in entry if key not in KEYS]
+	for key, kind in OPTIONAL.items():
+		if key in entry and not (isinstance(entry[key], kind) and entry[key]):
+			wrong.append(f'{key} is not a {kind.__name__}, or empty')
+	wrong += [f'{key} is no key' for key in entry if key not in {**KEYS, **OPTIONAL}]
 	if not wrong:
 		for addr in entry['to'] + entry['cc']:
 			if not re.fullmatch(r'[^@\s]+@[^@\s]+',
@@ -103,9 +109,18 @@ def posting(name):
 def show_fields(name):
 	"""One field a line, those that may be empty first."""
 	entry = posting(name)
+	if 'not-posted' in entry:
+		raise PostingError(f'SERIES={name} is not to be posted: {entry["not-posted"]}',
+				   'if that has changed, remove not-posted from its entry in b4.yaml')
 	for words in entry['prefixes'], entry['prerequisites']:
 		print(*words)
 	print(entry['revision'])
+
+
+def show_not_posted(name):
+	"""Nothing of a series that is to be posted"""
+	if reason := posting(name).get('not-posted'):
+		print(reason)
 
 
 def show_recipients(name):
@@ -218,7 +233,7 @@ def main(argv):
 		return
 	commands = {
 		'list': lambda: print(*load(), sep='\n'), 'fields': show_fields,
-		'recipients': show_recipients,
+		'not-posted': show_not_posted, 'recipients': show_recipients,
 		'cover': show_cover, 'tracking': show_tracking,
 		'mbox': lambda out, *paths: write_mbox(out, paths),
 	}

@@ -18,8 +18,7 @@ tree_with()
 {
 	mkdir -p "$B"
 	git init -q --template= -b base $B/linux
-	git -C "$REAL" rev-parse --path-format=absolute --git-path objects \
-		> $B/linux/.git/objects/info/alternates
+	lend "$REAL" $B/linux
 	git -C $B/linux config core.sparseCheckout true
 	mkdir -p $B/linux/.git/info
 	printf '%s\n' "$@" > $B/linux/.git/info/sparse-checkout

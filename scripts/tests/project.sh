@@ -42,6 +42,13 @@ needs_tree()
 	done
 }
 
+# lend LENDER TREE: TREE uses the objects of LENDER, as in the pipeline itself
+lend()
+(
+	. "$REPO/scripts/lib/apply.sh"
+	borrow "$2" "$1"
+)
+
 NR=0
 FAILED=0
 OUTPUT=$SCRATCH/output
