@@ -210,6 +210,8 @@ number()
 
 CHECKS=()
 read -ra all <<< "${TRACKS[*]}"
+in_no_track=$(comm -23 <(ls "$TOP/scripts/lint/checks") <(printf '%s\n' "${all[@]}" | sort) | paste -sd' ')
+[[ ! $in_no_track ]] || die "scripts/lint/checks has what no track runs: $in_no_track" "" "add it to TRACKS in scripts/lint.sh"
 for check in "${all[@]}"; do
 	# shellcheck disable=SC2053	# T is a pattern
 	[[ $check != $T ]] || CHECKS+=("$check")
