@@ -88,7 +88,7 @@ if [[ -e $BUILD/conflict || $KDIR && ! ${RUN:-} ]]; then
 	[[ ! -e $BUILD/conflict ]] || export PARTIAL=1
 	"$TOP/scripts/run/prepare" || status=1
 else
-	# Should it come to none, an older one must not speak for these patches.
+	# The report of an earlier run is not about these patches.
 	rm -rf "$BUILD/report"
 	"$TOP/scripts/run/check" || status=1
 	if [[ -e $BUILD/report/report.json && ! $KDIR && ! ${RUN:-}${T:-}${ARCH:-}${ALL:-} ]]; then

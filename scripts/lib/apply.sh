@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # How sources and patches become commits. Source it after common.sh and series.sh, with
-# AM set to the work tree that patches shall be applied in.
+# AM set to the work tree that patches are applied in.
 
 # tar_of SOURCE COMMIT: the source as a tar stream, in one folder
 tar_of()

@@ -70,8 +70,8 @@ without_numbers()
 	sed -E "s,$(literal "$TREE")/,,g; s,($(literal "$WORK")|$(literal "$LINT"))/[^ ]*/(before|after)/,,g; s/:[0-9]+(:[0-9]+)?//g; s/ line [0-9]+/ line/g" | sort
 }
 
-# new_reports BEFORE AFTER: the lines that only the latter has, numbers aside, or
-# has more often. They are printed, and there shall be none.
+# new_reports BEFORE AFTER: the check fails if the latter has lines that the former
+# lacks, numbers aside, or has them more often. They are printed.
 new_reports()
 {
 	local new
