@@ -52,8 +52,8 @@ die()
 	exit $((BASH_SUBSHELL ? REPORTED : 1))
 }
 
-# A command that failed and that nobody looked after is an error like others,
-# told once: a subshell that has told exits with a status that says so.
+# A command that fails, and whose status nothing checks, is reported as an error, once: a
+# subshell that has reported one exits with this status.
 REPORTED=250
 # shellcheck disable=SC2154	# rc is set in the trap
 trap 'rc=$?; ((rc == REPORTED)) ||
