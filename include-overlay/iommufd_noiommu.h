@@ -38,10 +38,11 @@
  *          past the end of the mapping that contains @iova.
  * @out_phys: Out: the physical address of the byte at @iova
  *
- * The answer holds until the memory is unmapped, or no device without an IOMMU
- * has a HWPT on the IOAS any more. The caller must hold CAP_SYS_RAWIO.
+ * The answer holds until the memory is unmapped, or the last HWPT of the IOAS is
+ * gone. The caller must hold CAP_SYS_RAWIO.
  *
- * Return: 0, or -1 with errno, and the outputs as they were:
+ * Return: 0, or -1 with errno, and the outputs as they were, or with EFAULT
+ * undefined:
  *
  *  - EPERM: the caller has no CAP_SYS_RAWIO
  *  - EOPNOTSUPP: @flags or @__reserved is not 0, the IOAS has no HWPT of a device
