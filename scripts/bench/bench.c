@@ -791,18 +791,6 @@ static void trace_calls(struct dma *dma)
 		if (i)
 			trace_end();
 
-		/* As much as the table of the figures has, so that they can be compared */
-		if (dma->array) {
-			length = 64 * bytes;
-			map(dma, memory->va, IOVA, length);
-			if (i)
-				trace_begin(5);
-			get_extents(dma, IOVA, &length);
-			if (i)
-				trace_end();
-			unmap(dma, IOVA, 64 * bytes);
-		}
-
 		if (dma->container >= 0)
 			continue;
 		if (i)
@@ -814,6 +802,16 @@ static void trace_calls(struct dma *dma)
 
 		if (!dma->array)
 			continue;
+		/* As much as the tables of the figures have, to be compared with them */
+		length = 64 * bytes;
+		map(dma, memory->va, IOVA, length);
+		if (i)
+			trace_begin(5);
+		get_extents(dma, IOVA, &length);
+		if (i)
+			trace_end();
+		unmap(dma, IOVA, 64 * bytes);
+
 		length = file->size;
 		map_memory(dma, file, 0, IOVA, file->size);
 		if (i)

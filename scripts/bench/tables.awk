@@ -20,7 +20,7 @@ BEGIN {
 
 FNR == NR {
 	value[$1, $2, $3, $4, $5, $6] = $7
-	if ($1 == last && is_cost($3))
+	if ($1 == last && $2 != "trace" && is_cost($3))
 		cost[++num_costs] = $2 " " $3 " " $4 " " $5 " " $6
 	if ($2 == "trace" && !(($3, $4) in functions)) {
 		functions[$3, $4]
@@ -381,7 +381,8 @@ function totals(of, seen,	j, cells)
 function trace_table(work,	i, j, n, f, v, most, bytes, cells, sum, rest, seen, is_call)
 {
 	is_call = work == "get_pa_of_a_page" || work == "map_file"
-	bytes = is_call ? 4096 : work == "get_pa_array_2m" ? 128 * 4096 : 64 * 4096
+	bytes = is_call ? 4096 : work == "get_pa_array_2m" ? 128 * 4096 : \
+	    work == "get_pa_array" ? 16 * MIB : 64 * 4096
 	head("Function", heads)
 	n = num_functions[work]
 	for (i = 1; i <= n; i++)
