@@ -24,6 +24,7 @@ FNR == NR {
 		cost[++num_costs] = $2 " " $3 " " $4 " " $5 " " $6
 	if ($2 == "trace" && !(($3, $4) in functions)) {
 		functions[$3, $4]
+		traced_bytes[$3] = $5
 		function_of[$3, ++num_functions[$3]] = $4
 	}
 	next
@@ -134,11 +135,17 @@ function head(label, cells,	n, cell)
 	rule(n)
 }
 
-function compare(label, goal, mode, work, memory, bytes, areas,	i, cells)
+# Each column, and the ratio
+function compared(mode, work, memory, bytes, areas,	i, cells)
 {
 	for (i = 1; i <= num_columns; i++)
 		cells = cells text(column[i], mode, work, memory, bytes, areas) "|"
-	row(label, cells ratio(mode, work, memory, bytes, areas) "|" (goal ? goal : "\\"))
+	return cells ratio(mode, work, memory, bytes, areas)
+}
+
+function compare(label, goal, mode, work, memory, bytes, areas)
+{
+	row(label, compared(mode, work, memory, bytes, areas) "|" (goal ? goal : "\\"))
 }
 
 function summary_table()
@@ -189,20 +196,19 @@ function is_cost(work)
 }
 
 # All that was measured, not only what the other tables have, and takes longer
-function slower_table(	i, f, r, n)
+function slower_table(	i, f, n)
 {
 	head("Mode, work, pages, bytes, areas", heads "|ratio")
 	for (i = 1; i <= num_costs; i++) {
 		split(cost[i], f, " ")
-		r = ratio(f[1], f[2], f[3], f[4], f[5])
-		if (r + 0 <= 1)
+		if (ratio(f[1], f[2], f[3], f[4], f[5]) + 0 <= 1)
 			continue
 		n++
 		row(f[1] ", " f[2] ", " f[3] ", " f[4] / MIB " MiB, " f[5],
-		    text(first, f[1], f[2], f[3], f[4], f[5]) "|" text(last, f[1], f[2], f[3], f[4], f[5]) "|" r)
+		    compared(f[1], f[2], f[3], f[4], f[5]))
 	}
 	if (!n)
-		row("none", "\\|\\|\\")
+		row("none", compared())
 	rule(num_columns + 1)
 }
 
@@ -380,9 +386,8 @@ function totals(of, seen,	j, cells)
 # The functions that take the most of one call, per page
 function trace_table(work,	i, j, n, f, v, most, bytes, cells, sum, rest, seen, is_call)
 {
-	is_call = work == "get_pa_of_a_page" || work == "map_file"
-	bytes = is_call ? 4096 : work == "get_pa_array_2m" ? 128 * 4096 : \
-	    work == "get_pa_array" ? 16 * MIB : 64 * 4096
+	bytes = traced_bytes[work]
+	is_call = bytes == 4 * KIB
 	head("Function", heads)
 	n = num_functions[work]
 	for (i = 1; i <= n; i++)
