@@ -154,16 +154,23 @@ static int continue_batch(struct kunit *test, unsigned int first)
 					  STUB_LAST_INDEX);
 }
 
-/* Map what is in the batch, of which the domain takes as much as limit */
-static int map_batch(struct kunit *test, size_t limit)
+/*
+ * Map what is in the batch, of which the domain takes as much as limit. It ends
+ * with rc after so many bytes, and if it fails all of them are unmapped.
+ */
+static void check_map(struct kunit *test, size_t limit, int rc, size_t mapped)
 {
 	struct stub *stub = test->priv;
 
 	stub->map_limit = limit;
 	stub->mapped = 0;
 	stub->unmapped = 0;
-	return batch_to_domain(&stub->batch, &stub->domain, &stub->area,
-			       STUB_INDEX);
+	KUNIT_EXPECT_EQ(test,
+			batch_to_domain(&stub->batch, &stub->domain,
+					&stub->area, STUB_INDEX),
+			rc);
+	KUNIT_EXPECT_EQ(test, stub->mapped, mapped);
+	KUNIT_EXPECT_EQ(test, stub->unmapped, rc ? mapped : 0);
 }
 
 /* Let the area begin and end within a page */
@@ -310,12 +317,8 @@ static void test_map_parts_of_pages(struct kunit *test)
 	/* Several extents, the second of which has no room */
 	set_pfns(stub, 20, 21, 40, 41);
 	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
-	KUNIT_EXPECT_EQ(test, map_batch(test, size), 0);
-	KUNIT_EXPECT_EQ(test, stub->mapped, size);
-	KUNIT_EXPECT_EQ(test, stub->unmapped, 0);
-	KUNIT_EXPECT_EQ(test, map_batch(test, 2 * PAGE_SIZE), -ENOMEM);
-	KUNIT_EXPECT_EQ(test, stub->mapped, PAGE_SIZE + PAGE_SIZE / 2);
-	KUNIT_EXPECT_EQ(test, stub->unmapped, stub->mapped);
+	check_map(test, size, 0, size);
+	check_map(test, 2 * PAGE_SIZE, -ENOMEM, PAGE_SIZE + PAGE_SIZE / 2);
 	KUNIT_EXPECT_EQ(test, stub->vecs[0].paddr, PFN_PHYS(20));
 	KUNIT_EXPECT_EQ(test, stub->vecs[0].len, 2 * PAGE_SIZE);
 	check_batch(test, 2, 40, 2, 4);
@@ -324,11 +327,8 @@ static void test_map_parts_of_pages(struct kunit *test)
 	batch_clear(&stub->batch);
 	set_pfns(stub, 20, 21, 22, 23);
 	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
-	KUNIT_EXPECT_EQ(test, map_batch(test, size), 0);
-	KUNIT_EXPECT_EQ(test, stub->mapped, size);
-	KUNIT_EXPECT_EQ(test, map_batch(test, PAGE_SIZE), -ENOMEM);
-	KUNIT_EXPECT_EQ(test, stub->mapped, PAGE_SIZE / 2);
-	KUNIT_EXPECT_EQ(test, stub->unmapped, stub->mapped);
+	check_map(test, size, 0, size);
+	check_map(test, PAGE_SIZE, -ENOMEM, PAGE_SIZE / 2);
 	check_batch(test, 1, 20, 4, 4);
 }
 
@@ -340,12 +340,8 @@ static void test_map_small_pages(struct kunit *test)
 	stub->iopt.disable_large_pages = true;
 	set_pfns(stub, 20, 21, 40, 41);
 	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
-	KUNIT_EXPECT_EQ(test, map_batch(test, 4 * PAGE_SIZE), 0);
-	KUNIT_EXPECT_EQ(test, stub->mapped, 4 * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, stub->unmapped, 0);
-	KUNIT_EXPECT_EQ(test, map_batch(test, 3 * PAGE_SIZE), -ENOMEM);
-	KUNIT_EXPECT_EQ(test, stub->mapped, 3 * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, stub->unmapped, stub->mapped);
+	check_map(test, 4 * PAGE_SIZE, 0, 4 * PAGE_SIZE);
+	check_map(test, 3 * PAGE_SIZE, -ENOMEM, 3 * PAGE_SIZE);
 	check_batch(test, 2, 40, 2, 4);
 }
 
@@ -357,9 +353,7 @@ static void test_map_without_sync(struct kunit *test)
 	stub->domain.ops = &stub_failing_sync_ops;
 	set_pfns(stub, 20, 21, 40, 41);
 	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
-	KUNIT_EXPECT_EQ(test, map_batch(test, 4 * PAGE_SIZE), -EIO);
-	KUNIT_EXPECT_EQ(test, stub->mapped, 4 * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, stub->unmapped, stub->mapped);
+	check_map(test, 4 * PAGE_SIZE, -EIO, 4 * PAGE_SIZE);
 	check_batch(test, 2, 40, 2, 4);
 }
 
