@@ -27,8 +27,8 @@
  * domain).
  *
  * Locks: tce_groups_lock for the windows of groups, then the lock of a domain,
- * then that of another one that it replaces. Who attaches or detaches a group
- * holds the lock of the domain for writing. Tables are filled without a lock,
+ * then that of another one that it replaces. Attaching and detaching a group
+ * hold the lock of the domain for writing. Tables are filled without a lock,
  * by the rules of generic_pt, and the sync that follows takes it for reading:
  * what was mapped is either in the table that is copied, or synced to this
  * group as well. On pseries unmapping takes it for reading from before the
@@ -541,6 +541,9 @@ static int tce_map_pages(struct iommu_domain *domain, unsigned long iova,
 			BIT_ULL(window->geometry.page_shift)))
 		return -EINVAL;
 
+	if (td->ops->write_reads && (prot & IOMMU_WRITE))
+		prot |= IOMMU_READ;
+
 	pt = &window->pt.iommu;
 	return pt->ops->map_range(pt, iova - window->geometry.start, phys,
 				  size, prot, gfp, mapped);
@@ -764,7 +767,7 @@ static int tce_geometry_choose(struct tce_geometry *geometry, int nr,
 		return rc;
 	if (data.__reserved)
 		return -EOPNOTSUPP;
-	if (window->start < SZ_4G)
+	if (!window->dynamic)
 		return -ENODEV;
 
 	if (data.page_shift) {

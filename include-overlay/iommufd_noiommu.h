@@ -165,7 +165,8 @@ struct iommu_noiommu_extent {
  *  - ENOMEM: There is no memory for the entries on their way to the array
  *  - EINTR: The caller was killed
  *
- * If the ioctl fails, the struct does not change. The array can have changed.
+ * If the ioctl fails, the struct does not change, but with EFAULT it is undefined. The
+ * array can have changed.
  */
 struct iommu_ioas_noiommu_get_pa_array {
 	__u32 size;

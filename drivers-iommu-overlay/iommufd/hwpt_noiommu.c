@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
+ * Copyright (c) 2026, NVIDIA CORPORATION & AFFILIATES
+ *
  * An iommu_domain for devices that have no IOMMU.
  *
  * A HWPT needs an iommu_domain to hold its PFNs, and an iommu_domain needs an

@@ -33,9 +33,6 @@
 /* The smallest page of a noiommu domain, which areas are aligned to */
 #define NOIOMMU_MIN_PAGE SZ_4K
 
-/* What one call looks at in any case */
-#define NOIOMMU_MIN_PIECE (IOMMU_EXTENTS_MIN_ENTRIES * NOIOMMU_MIN_PAGE)
-
 /*
  * How many extents to collect before they are written to user memory. With the
  * one more they are 8 KiB.
@@ -126,7 +123,7 @@ static int noiommu_scan_domain(struct noiommu_scan *scan,
 	if (num - goes_on > room) {
 		scan->is_full = true;
 		num--;
-	} else if (num > room || length > NOIOMMU_MIN_PIECE) {
+	} else {
 		for (length = 0, i = 0; i != num; i++)
 			length += extents[i].len;
 	}

@@ -17,8 +17,10 @@
 struct stub {
 	struct iommu_domain domain;
 	unsigned long pfns[STUB_PAGES];
-	/* How much may be mapped, was mapped, and was unmapped */
+	/* How much is looked up in one call, and how much may be mapped */
+	size_t lookup_limit;
 	size_t map_limit;
+	/* How much was mapped, and was unmapped */
 	size_t mapped;
 	size_t unmapped;
 	/* How often it was asked, and what the last map was told */
@@ -61,14 +63,20 @@ static int stub_map_pages(struct iommu_domain *domain, unsigned long iova,
 	return 0;
 }
 
+/* As with a page table, a page that is not there ends it */
 static size_t stub_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 			       size_t pgsize, size_t pgcount,
 			       struct iommu_iotlb_gather *gather)
 {
 	struct stub *stub = container_of(domain, struct stub, domain);
+	unsigned long index = (iova - STUB_IOVA) >> PAGE_SHIFT;
+	size_t size;
 
-	stub->unmapped += pgsize * pgcount;
-	return pgsize * pgcount;
+	for (size = 0; pgcount; pgcount--, size += pgsize)
+		if (stub->pfns[index + size / PAGE_SIZE] == LOST)
+			break;
+	stub->unmapped += size;
+	return size;
 }
 
 /* A driver that can be asked for single IOVAs only */
@@ -85,6 +93,7 @@ static int stub_iova_to_phys_extents(struct iommu_domain *domain,
 	const struct iommu_domain_ops *ops = domain->ops;
 	int num_vecs;
 
+	len = min(len, container_of(domain, struct stub, domain)->lookup_limit);
 	domain->ops = &stub_single_ops;
 	num_vecs = iommu_iova_to_phys_extents(domain, iova, len, vecs,
 					      max_vecs);
@@ -207,6 +216,24 @@ static void test_batch_merges(struct kunit *test)
 	check_batch(test, 1, 20, 3, 3);
 }
 
+/* The driver may end a call where it wants */
+static void test_batch_takes_calls(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+
+	stub->lookup_limit = PAGE_SIZE;
+	set_pfns(stub, 20, 21, 22, 30);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
+	KUNIT_EXPECT_EQ(test, vec_npfns(&stub->vecs[0]), 3);
+	check_batch(test, 2, 30, 1, 4);
+
+	/* What goes on after it need not be found to the end */
+	batch_clear(&stub->batch);
+	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 0), 0);
+	KUNIT_ASSERT_EQ(test, continue_batch(test, 1), 0);
+	check_batch(test, 1, 20, 2, 2);
+}
+
 /* To the end of the run, and no further */
 static void test_batch_continues(struct kunit *test)
 {
@@ -252,16 +279,15 @@ static void test_batch_has_page_0(struct kunit *test)
 	/* As the map was: an unmap may not end within what is contiguous */
 	batch_clear(&stub->batch);
 	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
-	check_batch(test, 1, 0, 3, 3);
-	KUNIT_ASSERT_EQ(test, read_batch(test, 3, 3), 0);
+	KUNIT_EXPECT_EQ(test, vec_npfns(&stub->vecs[0]), 3);
 	check_batch(test, 2, 9, 1, 4);
 
 	batch_clear(&stub->batch);
 	set_pfns(stub, 5, 0, 9, 10);
 	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
-	check_batch(test, 1, 5, 1, 1);
-	KUNIT_ASSERT_EQ(test, read_batch(test, 1, 3), 0);
-	check_batch(test, 2, 0, 1, 2);
+	KUNIT_EXPECT_EQ(test, vec_npfns(&stub->vecs[0]), 1);
+	KUNIT_EXPECT_EQ(test, vec_pfn(&stub->vecs[1]), 0);
+	check_batch(test, 3, 9, 2, 4);
 }
 
 /* A page that is not there is not page 0 */
@@ -272,10 +298,8 @@ static void test_lost_page(struct kunit *test)
 	int rc;
 
 	set_pfns(stub, 20, LOST, 22, 23);
-	KUNIT_ASSERT_EQ(test, read_batch(test, 0, 3), 0);
-	check_batch(test, 1, 20, 1, 1);
 	kunit_warning_suppress(test) {
-		KUNIT_EXPECT_EQ(test, read_batch(test, 1, 3), -EINVAL);
+		KUNIT_EXPECT_EQ(test, read_batch(test, 0, 3), -EINVAL);
 		KUNIT_EXPECT_EQ(test, read_batch(test, 1, 1), -EINVAL);
 		KUNIT_EXPECT_EQ(test, continue_batch(test, 1), -EINVAL);
 		rc = raw_pages_from_domain(&stub->domain, &stub->area,
@@ -288,7 +312,7 @@ static void test_lost_page(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, pages[0], NULL);
 }
 
-/* All of the area is unmapped, and nothing is unpinned that nobody knows */
+/* Nothing is unpinned that nobody knows, and the unmap fails as well */
 static void test_unfill_with_lost_page(struct kunit *test)
 {
 	struct stub *stub = test->priv;
@@ -298,11 +322,67 @@ static void test_unfill_with_lost_page(struct kunit *test)
 	kunit_warning_suppress(test) {
 		iopt_area_unfill_domain(&stub->area, &stub->pages,
 					&stub->domain);
-		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 2);
 	}
 	mutex_unlock(&stub->pages.mutex);
-	KUNIT_EXPECT_EQ(test, stub->unmapped, STUB_PAGES * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, stub->unmapped, 0);
 	KUNIT_EXPECT_EQ(test, stub->pages.npinned, STUB_PAGES);
+}
+
+/*
+ * Unmap pages in a row, one of which an access keeps, wherever a call of the
+ * driver ends
+ */
+static void check_unfill_around_access(struct kunit *test, size_t lookup_limit)
+{
+	struct interval_tree_node access = {
+		.start = STUB_INDEX + 2,
+		.last = STUB_INDEX + 2,
+	};
+	struct stub *stub = test->priv;
+	struct mm_struct *mm;
+	struct page *pages;
+	unsigned int i;
+
+	/* Only the number of its pinned pages is looked at */
+	mm = kunit_kzalloc(test, sizeof(*mm), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	atomic64_set(&mm->pinned_vm, STUB_PAGES);
+	stub->pages.source_mm = mm;
+
+	pages = alloc_pages(GFP_KERNEL, ilog2(STUB_PAGES));
+	KUNIT_ASSERT_NOT_NULL(test, pages);
+	split_page(pages, ilog2(STUB_PAGES));
+	for (i = 0; i != STUB_PAGES; i++) {
+		stub->pfns[i] = page_to_pfn(pages + i);
+		page_ref_add(pages + i, GUP_PIN_COUNTING_BIAS);
+	}
+
+	stub->lookup_limit = lookup_limit;
+	stub->unmapped = 0;
+	stub->pages.npinned = STUB_PAGES;
+	stub->pages.last_npinned = STUB_PAGES;
+	interval_tree_insert(&access, &stub->pages.access_itree);
+	mutex_lock(&stub->pages.mutex);
+	iopt_area_unfill_domain(&stub->area, &stub->pages, &stub->domain);
+	mutex_unlock(&stub->pages.mutex);
+	interval_tree_remove(&access, &stub->pages.access_itree);
+
+	KUNIT_EXPECT_EQ(test, stub->unmapped, STUB_PAGES * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, stub->pages.npinned, 1);
+	KUNIT_EXPECT_EQ(test, atomic64_read(&mm->pinned_vm), 1);
+	page_ref_sub(pages + 2, GUP_PIN_COUNTING_BIAS);
+	for (i = 0; i != STUB_PAGES; i++) {
+		KUNIT_EXPECT_EQ(test, page_ref_count(pages + i), 1);
+		__free_page(pages + i);
+	}
+}
+
+static void test_unfill_around_access(struct kunit *test)
+{
+	check_unfill_around_access(test, SIZE_MAX);
+	check_unfill_around_access(test, 2 * PAGE_SIZE);
+	check_unfill_around_access(test, PAGE_SIZE);
 }
 
 /* Whether it is mapped or not, the batch has whole pages before and after */
@@ -444,6 +524,7 @@ static int pages_test_init(struct kunit *test)
 	stub->area.node.last = STUB_IOVA + STUB_PAGES * PAGE_SIZE - 1;
 	stub->area.pages_node.start = STUB_INDEX;
 	stub->area.pages_node.last = STUB_LAST_INDEX;
+	stub->lookup_limit = SIZE_MAX;
 	stub->batch.vecs = stub->vecs;
 	stub->batch.array_size = ARRAY_SIZE(stub->vecs);
 	return 0;
@@ -451,11 +532,13 @@ static int pages_test_init(struct kunit *test)
 
 static struct kunit_case pages_test_cases[] = {
 	KUNIT_CASE(test_batch_merges),
+	KUNIT_CASE(test_batch_takes_calls),
 	KUNIT_CASE(test_batch_continues),
 	KUNIT_CASE(test_batch_has_whole_pages),
 	KUNIT_CASE(test_batch_has_page_0),
 	KUNIT_CASE(test_lost_page),
 	KUNIT_CASE(test_unfill_with_lost_page),
+	KUNIT_CASE(test_unfill_around_access),
 	KUNIT_CASE(test_map_parts_of_pages),
 	KUNIT_CASE(test_map_small_pages),
 	KUNIT_CASE(test_map_without_sync),

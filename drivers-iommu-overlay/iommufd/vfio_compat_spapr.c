@@ -67,7 +67,7 @@ static void spapr_set_windows(struct iommufd_vfio_spapr *spapr,
 		window->start = geometry[i].start;
 		window->max_size = geometry[i].size;
 		window->page_shift = geometry[i].page_shift;
-		window->is_default = window->start < SZ_4G;
+		window->is_default = !geometry[i].dynamic;
 		window->size = window->is_default ? window->max_size : 0;
 	}
 	spapr->nr_windows = nr;
@@ -216,7 +216,7 @@ static int spapr_create(struct iommufd_vfio_spapr *spapr,
 		if (window->size)
 			continue;
 		/*
-		 * The tables have the levels that they need, ask what you will
+		 * The number of levels is not used, tables have what they need
 		 */
 		if (create.page_shift != window->page_shift || !create.levels ||
 		    !create.window_size ||

@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <sys/mman.h>
@@ -37,6 +38,14 @@ static inline char **noiommu_test_init(int *argc, char *argv[], int *nr_bdfs)
 	bdf = bdfs[0];
 	page_size = getpagesize();
 	return bdfs;
+}
+
+static inline u64 now_ns(void)
+{
+	struct timespec t;
+
+	VFIO_ASSERT_EQ(clock_gettime(CLOCK_MONOTONIC, &t), 0);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
 }
 
 /* 2 MiB pages, or NULL if there are not enough of them */

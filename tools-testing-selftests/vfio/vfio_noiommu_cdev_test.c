@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The cdev of a device without an IOMMU: who may open it, binding, attaching
- * and replacing, what is refused, resets, hot unplug.
+ * and replacing, what is refused, resets.
  *
  * Usage: vfio_noiommu_cdev_test [harness options] BDF
  */
@@ -591,109 +591,12 @@ TEST_F(noiommu_attached, hot_reset)
 	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
 }
 
-/* Hot unplug while all of it is in use */
-
-#define AUTOPROBE "/sys/bus/pci/drivers_autoprobe"
-
-/*
- * The device comes back without a driver_override. Its own driver must not take
- * it before there is one. Other devices that were removed stay away, if they
- * are on another bus.
- */
-static void rescan_and_bind(void)
-{
-	char path[PATH_MAX], autoprobe[2] = "1";
-	int i, fd;
-
-	fd = open(AUTOPROBE, O_RDONLY);
-	VFIO_ASSERT_GE(fd, 0);
-	VFIO_ASSERT_EQ(read(fd, autoprobe, 1), 1);
-	close(fd);
-
-	write_file(NOIOMMU_PARAM, "Y");
-	write_file(AUTOPROBE, "0");
-	snprintf_assert(path, sizeof(path), "/sys/class/pci_bus/%.7s/rescan",
-			bdf);
-	write_file(path, "1");
-	snprintf_assert(path, sizeof(path), PCI_SYSFS "/%s/driver_override",
-			bdf);
-	write_file(path, "vfio-pci");
-
-	snprintf_assert(path, sizeof(path), PCI_SYSFS "/%s/driver", bdf);
-	for (i = 0; access(path, F_OK) && i < 100; i++) {
-		write_file("/sys/bus/pci/drivers_probe", bdf);
-		usleep(10000);
-	}
-	write_file(AUTOPROBE, autoprobe);
-}
-
-TEST_F(noiommu_attached, hot_unplug)
-{
-	struct noiommu *n = &self->n;
-	void *va = alloc_mem(SZ_64K, 0);
-	int event = request_eventfd(n->cdev);
-	char path[PATH_MAX];
-	int status;
-	pid_t pid;
-
-	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, TEST_IOVA));
-
-	snprintf_assert(path, sizeof(path), PCI_SYSFS "/%s/remove", bdf);
-	fflush(NULL);
-	pid = fork();
-	ASSERT_GE(pid, 0);
-	if (!pid) {
-		/*
-		 * Blocks until the device is given back. Do not hold on to it
-		 */
-		close(n->cdev);
-		close(n->iommufd);
-		write_file(path, "1");
-		_exit(0);
-	}
-
-	/* Asked for the device, but it stays ours until we close it */
-	ASSERT_TRUE(wait_for_request(event));
-	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
-	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
-	ASSERT_EQ(0, close(n->cdev));
-
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	ASSERT_EQ(0, status);
-	ASSERT_NE(0, access(path, F_OK));
-	ASSERT_EQ(-EOPNOTSUPP, try_get_pa(n->iommufd, n->ioas, TEST_IOVA));
-
-	rescan_and_bind();
-	n->cdev = open_cdev(bdf);
-	ASSERT_GE(n->cdev, 0);
-	ASSERT_EQ(0, cdev_bind(n->cdev, n->iommufd, &n->devid));
-	ASSERT_EQ(0, cdev_attach_to(n->cdev, n->ioas));
-	check_mapping(_metadata, n, TEST_IOVA, va, SZ_64K);
-	close(event);
-}
-
-/* If a test ended while the device was unplugged */
-static void plug_in(void)
-{
-	char path[PATH_MAX];
-
-	snprintf_assert(path, sizeof(path), PCI_SYSFS "/%s", bdf);
-	if (access(path, F_OK))
-		rescan_and_bind();
-}
-
 int main(int argc, char *argv[])
 {
-	char path[PATH_MAX];
 	int nr_bdfs;
 
 	noiommu_test_init(&argc, argv, &nr_bdfs);
 	noiommu_require(bdf);
 	restore_at_exit(NOIOMMU_PARAM);
-	snprintf_assert(path, sizeof(path), PCI_SYSFS "/%s/driver_override",
-			bdf);
-	restore_at_exit(path);
-	restore_at_exit(AUTOPROBE);
-	call_at_exit(plug_in);
 	return test_harness_run(argc, argv);
 }

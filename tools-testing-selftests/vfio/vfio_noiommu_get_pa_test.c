@@ -892,54 +892,110 @@ TEST_F(noiommu_attached, dmabuf)
 	ASSERT_EQ(0, close(fd));
 }
 
-/*
- * The largest physically contiguous thing that a test can map is a BAR. Page by
- * page, a look at 64 GiB takes longer than this test may in an emulated
- * machine. On a real one it takes a second or two, and this test sees less.
- */
-TEST_F_TIMEOUT(noiommu_attached, long_look_is_fair_and_killable, 10)
+/* Take that long for a look, to tell who waits for its end from who does not */
+#define LONG_LOOK_NS (200 * 1000 * 1000ULL)
+
+/* Returns how long a look at all of the mapping takes */
+static u64 time_look(struct __test_metadata *_metadata, struct noiommu *n,
+		     u64 size)
 {
-	struct vfio_region_info bar = { .argsz = sizeof(bar) };
-	struct noiommu *n = &self->n;
-	void *va = alloc_mem(SZ_64K, 0);
-	struct timespec t = { .tv_nsec = 100 * 1000 * 1000 };
-	int fd, status;
+	u64 start = now_ns();
+	u64 length = UINT64_MAX;
+	u64 pa;
+
+	ASSERT_EQ(0, get_pa(n->iommufd, n->ioas, TEST_IOVA, &length, &pa));
+	ASSERT_EQ(size, length);
+	return now_ns() - start;
+}
+
+/* Over and over, until the mapping is gone */
+static pid_t start_looking(struct __test_metadata *_metadata,
+			   struct noiommu *n)
+{
+	struct timespec t = { .tv_nsec = 50 * 1000 * 1000 };
 	pid_t pid;
-
-	for (; bar.index < VFIO_PCI_ROM_REGION_INDEX; bar.index++) {
-		ASSERT_EQ(0, do_ioctl(n->cdev, VFIO_DEVICE_GET_REGION_INFO,
-				      &bar));
-		if (bar.size >= 16 * SZ_4G)
-			break;
-	}
-	if (bar.index == VFIO_PCI_ROM_REGION_INDEX)
-		SKIP(return, "%s has no BAR of 64 GiB", bdf);
-
-	set_memory_enable(n->cdev, true);
-	fd = bar_dmabuf(n->cdev, bar.index, bar.size);
-	ASSERT_GE(fd, 0);
-	ASSERT_EQ(0, map_file(n->iommufd, n->ioas, fd, 0, bar.size, TEST_IOVA));
 
 	fflush(NULL);
 	pid = fork();
 	ASSERT_GE(pid, 0);
 	if (!pid) {
-		u64 length = UINT64_MAX;
-		u64 pa;
+		u64 length, pa;
 
-		/* Over and over, as nobody can tell how long once takes */
-		while (!get_pa(n->iommufd, n->ioas, TEST_IOVA, &length, &pa))
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		do {
 			length = UINT64_MAX;
+		} while (!get_pa(n->iommufd, n->ioas, TEST_IOVA, &length, &pa));
 		_exit(1);
 	}
 	nanosleep(&t, NULL);
+	return pid;
+}
 
-	/* Writers of the IOAS get their turn, and the device can be detached */
-	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, 0));
-	ASSERT_EQ(0, unmap(n->iommufd, n->ioas, 0, SZ_64K));
+/*
+ * The largest physically contiguous thing that a test can map is a BAR. With
+ * the smallest pages a look at some of it takes long enough, on any machine.
+ */
+TEST_F_TIMEOUT(noiommu_attached, long_look_is_fair_and_killable, 60)
+{
+	struct vfio_region_info bar = { .argsz = sizeof(bar) };
+	struct noiommu *n = &self->n;
+	struct iommu_option option = {
+		.size = sizeof(option),
+		.option_id = IOMMU_OPTION_HUGE_PAGES,
+		.op = IOMMU_OPTION_OP_SET,
+		.object_id = n->ioas,
+		.val64 = 0,
+	};
+	void *va = alloc_mem(SZ_64K, 0);
+	u64 size, look, start;
+	int fd, i, status;
+	pid_t pid;
+
+	for (; bar.index < VFIO_PCI_ROM_REGION_INDEX; bar.index++) {
+		ASSERT_EQ(0, do_ioctl(n->cdev, VFIO_DEVICE_GET_REGION_INFO,
+				      &bar));
+		if (bar.size >= SZ_4G)
+			break;
+	}
+	if (bar.index == VFIO_PCI_ROM_REGION_INDEX)
+		SKIP(return, "%s has no BAR of 4 GiB", bdf);
+
+	ASSERT_EQ(0, do_ioctl(n->iommufd, IOMMU_OPTION, &option));
+	set_memory_enable(n->cdev, true);
+	fd = bar_dmabuf(n->cdev, bar.index, bar.size);
+	ASSERT_GE(fd, 0);
+	for (size = SZ_4G; ; size *= 2) {
+		ASSERT_EQ(0, map_file(n->iommufd, n->ioas, fd, 0, size,
+				      TEST_IOVA));
+		look = time_look(_metadata, n, size);
+		if (look >= LONG_LOOK_NS || size * 2 > bar.size)
+			break;
+		ASSERT_EQ(0, unmap(n->iommufd, n->ioas, TEST_IOVA, size));
+	}
+	if (look < LONG_LOOK_NS)
+		SKIP(return, "a look at the whole BAR takes less than 200 ms");
+
+	/*
+	 * Writers of the IOAS get their turn. If not, nearly each of the eight
+	 * calls waits for a look, as one begins when a writer is done.
+	 */
+	pid = start_looking(_metadata, n);
+	start = now_ns();
+	for (i = 0; i != 4; i++) {
+		ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, 0));
+		ASSERT_EQ(0, unmap(n->iommufd, n->ioas, 0, SZ_64K));
+	}
+	EXPECT_LT(now_ns() - start, 2 * look);
 	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
 	ASSERT_EQ(0, kill(pid, SIGKILL));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+
+	/* A look that has begun a moment ago does not go on to its end */
+	pid = start_looking(_metadata, n);
+	start = now_ns();
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_LT(now_ns() - start, look / 2);
 	ASSERT_TRUE(WIFSIGNALED(status));
 	ASSERT_EQ(0, close(fd));
 }

@@ -11,7 +11,6 @@
  */
 #include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 
 #include "../../../../drivers/iommu/iommufd/iommufd_test.h"
 #include "noiommu_test.h"
@@ -226,14 +225,6 @@ FIXTURE_SETUP(noiommu_threads)
 FIXTURE_TEARDOWN(noiommu_threads)
 {
 	noiommu_close(&self->s.n);
-}
-
-static u64 now_ns(void)
-{
-	struct timespec t;
-
-	VFIO_ASSERT_EQ(clock_gettime(CLOCK_MONOTONIC, &t), 0);
-	return t.tv_sec * 1000000000ULL + t.tv_nsec;
 }
 
 static void *run_work(void *arg)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The tests of a noiommu device that take a machine of one's own, a virtual one
- * for instance: they unload modules, lock the kernel down until it boots again,
- * and talk to QEMU. "make run_tests" leaves them out.
+ * for instance: they remove the device and scan its bus for devices, unload
+ * modules, lock the kernel down until it boots again, and talk to QEMU.
+ * "make run_tests" leaves them out.
  *
  * Usage: vfio_noiommu_machine_test [harness options] BDF
  *
@@ -23,6 +24,7 @@
 
 #define SECURITYFS "/sys/kernel/security"
 #define LOCKDOWN SECURITYFS "/lockdown"
+#define AUTOPROBE PCI_SYSFS "/drivers_autoprobe"
 
 FIXTURE(lifecycle) {
 	struct counters before;
@@ -103,6 +105,65 @@ TEST_F(lifecycle, unplug)
 	ASSERT_TRUE(wait_for(device_path("vfio-dev"), true));
 	ASSERT_EQ(0, tcsetattr(monitor, TCSADRAIN, &before));
 	ASSERT_EQ(0, close(monitor));
+}
+
+/* Removed by sysfs, and found again by a scan of its bus */
+
+/* Its own driver must not take the device before there is a driver_override */
+static void rescan_and_bind(void)
+{
+	char path[PATH_MAX];
+
+	write_file(NOIOMMU_PARAM, "Y");
+	write_file(AUTOPROBE, "0");
+	snprintf_assert(path, sizeof(path), "/sys/class/pci_bus/%.7s/rescan",
+			bdf);
+	write_file(path, "1");
+	VFIO_ASSERT_TRUE(wait_for(device_path("driver_override"), true));
+	bind_driver();
+	write_file(AUTOPROBE, "1");
+}
+
+TEST_F(lifecycle, remove_and_rescan)
+{
+	struct user u;
+	int event, status;
+	pid_t pid;
+
+	use(&u);
+	event = request_eventfd(u.n.cdev);
+	fflush(NULL);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		/* Blocks until the device is given back: do not hold on to it */
+		close(u.n.cdev);
+		close(u.n.iommufd);
+		close(u.looker_fd);
+		_exit(-try_write_file(device_path("remove"), "1"));
+	}
+
+	/* Asked for the device, but it stays ours until we close it */
+	ASSERT_TRUE(wait_for_request(event));
+	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
+	ASSERT_EQ(0, check_pa(&u.n, u.va));
+	ASSERT_EQ(0, close(u.n.cdev));
+
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_EQ(0, status);
+	ASSERT_NE(0, access(device_path(""), F_OK));
+	ASSERT_EQ(-EOPNOTSUPP, check_pa(&u.n, u.va));
+
+	/* What is mapped is there for the device that comes back */
+	rescan_and_bind();
+	u.n.cdev = open_cdev(bdf);
+	ASSERT_GE(u.n.cdev, 0);
+	ASSERT_EQ(0, cdev_bind(u.n.cdev, u.n.iommufd, &u.n.devid));
+	ASSERT_EQ(0, cdev_attach_to(u.n.cdev, u.n.ioas));
+	ASSERT_EQ(0, check_pa(&u.n, u.va));
+	ASSERT_EQ(0, stop_looking(&u));
+	ASSERT_EQ(0, close(event));
+	noiommu_close(&u.n);
 }
 
 /* The modules go, and come back */
@@ -364,8 +425,17 @@ TEST_F(lifecycle, lockdown)
 	noiommu_close(&u.n);
 }
 
+/* If a test ended while the device was removed */
+static void plug_in(void)
+{
+	if (access(device_path(""), F_OK))
+		rescan_and_bind();
+}
+
 int main(int argc, char *argv[])
 {
 	user_init(&argc, argv);
+	restore_at_exit(AUTOPROBE);
+	call_at_exit(plug_in);
 	return test_harness_run(argc, argv);
 }

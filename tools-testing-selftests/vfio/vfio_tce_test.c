@@ -36,26 +36,18 @@
 #include <libvfio.h>
 
 #include "kselftest_harness.h"
+#include "tce.h"
 
-#define SYSFS_PCI	"/sys/bus/pci"
+#define UNSAFE_INTERRUPTS	"/sys/module/iommufd/parameters/allow_unsafe_interrupts"
 
 static const char *bdfs[2];
 
 /*
- * The controller: registers, and what is at which offset of the memory for its
- * queues, which is mapped at the same IOVA wherever the controller is attached
+ * The controller: what is at which offset of the memory for its queues, which
+ * is mapped at the same IOVA wherever the controller is attached
  */
-#define NVME_CC			0x14
-#define NVME_CC_ENABLE		0x00460001
-#define NVME_CSTS		0x1c
-#define NVME_AQA		0x24
-#define NVME_ASQ		0x28
-#define NVME_ACQ		0x30
-#define NVME_DOORBELL		0x1000
-
 #define NVME_ADMIN_CREATE_SQ	0x01
 #define NVME_ADMIN_CREATE_CQ	0x05
-#define NVME_ADMIN_IDENTIFY	0x06
 #define NVME_WRITE		0x01
 #define NVME_READ		0x02
 
@@ -65,7 +57,6 @@ static const char *bdfs[2];
 #define NVME_ID_NS_FLBAS	26
 #define NVME_ID_NS_LBAF		128
 
-#define NVME_PAGE		4096
 #define NVME_QUEUE_LEN		16
 #define NVME_MAX_TRANSFER	SZ_256K
 #define NVME_SQ(qid)		((qid) * 2 * NVME_PAGE)
@@ -133,14 +124,6 @@ static void nvme_set64(struct nvme *nvme, u32 reg, u64 value)
 {
 	nvme_set(nvme, reg, value);
 	nvme_set(nvme, reg + 4, value >> 32);
-}
-
-static u64 now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 static void nvme_wait_ready(struct nvme *nvme, u32 ready)
@@ -248,7 +231,8 @@ static void nvme_create_queue(struct nvme *nvme, u8 opcode, u64 iova, u32 cdw11)
 	VFIO_ASSERT_EQ(nvme_submit(nvme, 0, &command), 0);
 }
 
-static void nvme_start(struct nvme *nvme)
+/* With the admin queue only */
+static void nvme_enable(struct nvme *nvme)
 {
 	u16 command;
 
@@ -272,22 +256,15 @@ static void nvme_start(struct nvme *nvme)
 	nvme_set64(nvme, NVME_ACQ, nvme->iova + NVME_CQ(0));
 	nvme_set(nvme, NVME_CC, NVME_CC_ENABLE);
 	nvme_wait_ready(nvme, 1);
+}
 
+static void nvme_start(struct nvme *nvme)
+{
+	nvme_enable(nvme);
 	nvme_create_queue(nvme, NVME_ADMIN_CREATE_CQ,
 			  nvme->iova + NVME_CQ(1), 1);
 	nvme_create_queue(nvme, NVME_ADMIN_CREATE_SQ,
 			  nvme->iova + NVME_SQ(1), 1 << 16 | 1);
-}
-
-static u64 region_offset(int fd, u32 index)
-{
-	struct vfio_region_info info = {
-		.argsz = sizeof(info),
-		.index = index,
-	};
-
-	ioctl_assert(fd, VFIO_DEVICE_GET_REGION_INFO, &info);
-	return info.offset;
 }
 
 /* A controller whose file descriptor is open; its queues are at @iova. */
@@ -650,7 +627,8 @@ TEST_F(tce, read_only)
 
 /*
  * Memory that may be written only is written, and does not get to the disk.
- * Whether the device reports that it could not read is not looked at.
+ * Whether the device reports that it could not read is not looked at. On bare
+ * metal a device may read what it may write.
  */
 TEST_F(tce, write_only)
 {
@@ -668,7 +646,53 @@ TEST_F(tce, write_only)
 	memset(self->memory, 0x5a, size);
 	nvme_transfer(&self->nvme, NVME_WRITE, self->iova, 0, size);
 	ASSERT_EQ(0, nvme_transfer(&self->nvme, NVME_READ, other, 0, size));
-	ASSERT_EQ(NULL, memchr(self->memory + size, 0x5a, size));
+	ASSERT_EQ(is_bare_metal(),
+		  is_filled_with(self->memory + size, 0x5a, size));
+	if (!is_bare_metal())
+		ASSERT_EQ(NULL, memchr(self->memory + size, 0x5a, size));
+}
+
+static const char *read_parameter(const char *path, char *text, size_t size)
+{
+	FILE *file = fopen(path, "r");
+
+	text[0] = '\0';
+	if (!file)
+		return text;
+	if (!fgets(text, size, file))
+		text[0] = '\0';
+	fclose(file);
+	return text;
+}
+
+/*
+ * QEMU's devices can raise any interrupt of the machine: it takes a parameter
+ * to have one.
+ */
+TEST(unsafe_interrupts)
+{
+	struct vfio_device_bind_iommufd args = { .argsz = sizeof(args) };
+	char machine[32], allowed[4];
+	const char *path;
+	int fd, rc;
+
+	read_parameter("/proc/device-tree/compatible", machine, sizeof(machine));
+	read_parameter(UNSAFE_INTERRUPTS, allowed, sizeof(allowed));
+	ASSERT_NE(0, allowed[0]);
+
+	args.iommufd = open("/dev/iommu", O_RDWR);
+	ASSERT_GE(args.iommufd, 0);
+	path = vfio_pci_get_cdev_path(bdfs[0]);
+	fd = open(path, O_RDWR);
+	ASSERT_GE(fd, 0);
+	free((void *)path);
+
+	sysfs_write("N", "%s", UNSAFE_INTERRUPTS);
+	rc = ioctl(fd, VFIO_DEVICE_BIND_IOMMUFD, &args) ? -errno : 0;
+	sysfs_write(allowed, "%s", UNSAFE_INTERRUPTS);
+	EXPECT_EQ(strcmp(machine, "qemu,pseries") ? 0 : -EPERM, rc);
+	close(fd);
+	close(args.iommufd);
 }
 
 /* A window takes as much as its size, then says so, and takes it again. */
@@ -888,16 +912,6 @@ FIXTURE_VARIANT_ADD(spapr, iommufd_64bit) {
 
 #define SPAPR_MEMORY	SZ_2M
 
-static int open_group(const char *bdf)
-{
-	char path[PATH_MAX], target[PATH_MAX] = {};
-
-	snprintf(path, sizeof(path), SYSFS_PCI "/devices/%s/iommu_group", bdf);
-	VFIO_ASSERT_GT(readlink(path, target, sizeof(target) - 1), 0);
-	snprintf(path, sizeof(path), "/dev/vfio/%s", basename(target));
-	return open(path, O_RDWR);
-}
-
 static int spapr_map(int container, void *memory, u64 size, u64 iova, u32 flags)
 {
 	struct vfio_iommu_type1_dma_map args = {
@@ -1116,7 +1130,9 @@ TEST_F(spapr, extensions)
 	ASSERT_EQ(EINVAL, errno);
 
 	/* What it says about EEH is true */
-	if (!ioctl(self->container, VFIO_CHECK_EXTENSION, VFIO_EEH)) {
+	if (ioctl(self->container, VFIO_CHECK_EXTENSION, VFIO_EEH) > 0) {
+		ASSERT_LE(0, ioctl(self->container, VFIO_EEH_PE_OP, &op));
+	} else {
 		ASSERT_EQ(-1, ioctl(self->container, VFIO_EEH_PE_OP, &op));
 		if (!strcmp(variant->path, IOMMUFD))
 			ASSERT_EQ(ENOTTY, errno);
@@ -1268,58 +1284,6 @@ TEST_F(spapr, two_devices)
  * The kernel's own DMA, after the devices had been in other hands
  */
 
-static void sysfs_write(const char *text, const char *format, const char *name)
-{
-	char path[PATH_MAX];
-	int fd;
-
-	snprintf(path, sizeof(path), format, name);
-	fd = open(path, O_WRONLY);
-	VFIO_ASSERT_GE(fd, 0, "open(%s) failed\n", path);
-	VFIO_ASSERT_EQ(write(fd, text, strlen(text)), strlen(text), "%s\n", path);
-	close(fd);
-}
-
-static void bind_to(const char *bdf, const char *driver)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), SYSFS_PCI "/devices/%s/driver", bdf);
-	if (!access(path, F_OK))
-		sysfs_write(bdf, SYSFS_PCI "/devices/%s/driver/unbind", bdf);
-	sysfs_write(driver, SYSFS_PCI "/devices/%s/driver_override", bdf);
-	sysfs_write(bdf, SYSFS_PCI "/drivers_probe", "");
-	VFIO_ASSERT_EQ(access(path, F_OK), 0, "%s has no driver\n", bdf);
-}
-
-/* The kernel's driver calls a controller live when it could identify it. */
-static bool wait_live(const char *bdf, char *name, size_t size)
-{
-	u64 end = now_ms() + 10000;
-	char path[PATH_MAX];
-	char state[16];
-	FILE *file;
-
-	do {
-		usleep(50000);
-		for (int i = 0; i < 8; i++) {
-			snprintf(name, size, "nvme%d", i);
-			snprintf(path, sizeof(path),
-				 SYSFS_PCI "/devices/%s/nvme/%s/state", bdf,
-				 name);
-			file = fopen(path, "r");
-			if (!file)
-				continue;
-			if (!fgets(state, sizeof(state), file))
-				state[0] = 0;
-			fclose(file);
-			if (!strcmp(state, "live\n"))
-				return true;
-		}
-	} while (now_ms() < end);
-	return false;
-}
-
 /* One that has a disk writes it and reads it again. */
 static bool kernel_dma_works(const char *bdf, u8 byte)
 {
@@ -1329,7 +1293,7 @@ static bool kernel_dma_works(const char *bdf, u8 byte)
 	void *memory;
 	int fd;
 
-	if (!wait_live(bdf, name, sizeof(name)))
+	if (!wait_live(bdf, name, sizeof(name), 10000))
 		return false;
 
 	snprintf(path, sizeof(path), "/dev/%sn1", name);
@@ -1590,6 +1554,51 @@ TEST(join_without_windows)
 		/* The kernel's own DMA has a window again, in each device. */
 		ASSERT_TRUE(kernel_dma_works_in_all(0x41));
 	}
+}
+
+/* All devices of a group go away while the container has it, and come back. */
+TEST(group_without_devices)
+{
+	char path[PATH_MAX], names[8][16];
+	int nr = 0, container, group;
+	struct dirent *entry;
+	void *memory;
+	DIR *dir;
+
+	container = open(CONTAINER, O_RDWR);
+	ASSERT_GE(container, 0);
+	group = open_group(bdfs[0]);
+	ASSERT_GE(group, 0);
+	ioctl_assert(group, VFIO_GROUP_SET_CONTAINER, &container);
+	ioctl_assert(container, VFIO_SET_IOMMU,
+		     (void *)VFIO_SPAPR_TCE_v2_IOMMU);
+	memory = alloc_memory(SPAPR_MEMORY);
+	ASSERT_EQ(0, spapr_register(container, memory, SPAPR_MEMORY));
+	ASSERT_EQ(0, spapr_map(container, memory, SPAPR_MEMORY, QUEUES_IOVA,
+			       SPAPR_READ_WRITE));
+
+	snprintf_assert(path, sizeof(path),
+			SYSFS_PCI "/devices/%s/iommu_group/devices", bdfs[0]);
+	dir = opendir(path);
+	ASSERT_NE(NULL, dir);
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		ASSERT_LT(nr, ARRAY_SIZE(names));
+		snprintf_assert(names[nr++], sizeof(names[0]), "%s",
+				entry->d_name);
+	}
+	closedir(dir);
+	for (int i = 0; i < nr; i++)
+		sysfs_write("1", SYSFS_PCI "/devices/%s/remove", names[i]);
+
+	close(group);
+	close(container);
+	munmap(memory, SPAPR_MEMORY);
+	sysfs_write("1", SYSFS_PCI "/rescan", "");
+	for (int i = 0; i < nr; i++)
+		bind_to(names[i], "vfio-pci");
+	ASSERT_TRUE(kernel_dma_works_in_all(0x61));
 }
 
 FIXTURE(spapr_default) {
@@ -2071,6 +2080,70 @@ TEST_F(spapr, larger_pages)
 	ASSERT_FALSE(writes_arrive(&self->nvme, self->iova, memory));
 	ASSERT_EQ(0, spapr_unregister(c, memory, size));
 	munmap(memory, size);
+}
+
+/*
+ * A device that VFIO has taken reaches nothing by the window that the kernel's
+ * driver had, not even while it has no window of its own. With iommufd it reaches
+ * the same memory at the same address once that is mapped there.
+ */
+TEST(kernel_window_removed)
+{
+	void *memory = alloc_pages(NVME_MEMORY);
+	struct nvme nvme;
+
+	if (!memory)
+		SKIP(return, "needs huge pages");
+	memset(memory, 0, NVME_MEMORY);
+	ASSERT_NE(0, physical_address(memory));
+
+	for (int i = 0; i < 2; i++) {
+		int fd = open(i ? IOMMUFD : CONTAINER, O_RDWR), group = -1;
+		int device;
+		u64 window;
+		u32 dev;
+
+		if (fd < 0)
+			continue;
+		bind_to(bdfs[0], "nvme");
+		ASSERT_TRUE(kernel_dma_works(bdfs[0], 0x51));
+		window = kernel_window(bdfs[0]);
+		bind_to(bdfs[0], "vfio-pci");
+		if (!window) {
+			close(fd);
+			SKIP(return, "the kernel's driver has no window for all of memory");
+		}
+		if (i) {
+			device = open_cdev(bdfs[0], fd, &dev);
+		} else {
+			group = open_group(bdfs[0]);
+			ASSERT_GE(group, 0);
+			ioctl_assert(group, VFIO_GROUP_SET_CONTAINER, &fd);
+			ioctl_assert(fd, VFIO_SET_IOMMU,
+				     (void *)VFIO_SPAPR_TCE_v2_IOMMU);
+			device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD,
+				       bdfs[0]);
+		}
+		ASSERT_GE(device, 0);
+		nvme_init(&nvme, bdfs[0], device, memory,
+			  window + physical_address(memory));
+		nvme_enable(&nvme);
+		EXPECT_EQ(-ETIME, nvme_identify(&nvme, nvme.iova + NVME_PRPS));
+		if (i) {
+			u32 ioas = ioas_alloc(fd);
+
+			ASSERT_EQ(0, ioas_map(fd, ioas, memory, NVME_MEMORY,
+					      &nvme.iova, READ_WRITE));
+			ASSERT_EQ(0, attach(device, ioas));
+			nvme_enable(&nvme);
+			EXPECT_EQ(0, nvme_identify(&nvme,
+						   nvme.iova + NVME_PRPS));
+		}
+		close(device);
+		if (!i)
+			close(group);
+		close(fd);
+	}
 }
 
 /* Its disk would be overwritten. The program takes other devices, too. */
