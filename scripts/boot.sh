@@ -3,7 +3,7 @@
 #
 # boot - a shell in the guest of a run (RUN=NAME, else the table's first one),
 # set up as for its tests. "exit" ends it, and so does Ctrl-A x.
-# GDB=1 is for a debugger (see run/guest).
+# GDB=1 is for a debugger (see run/one).
 
 GIVEN=${BASE:-}
 . "$(dirname "$0")/lib/common.sh"
@@ -18,4 +18,4 @@ read -r RUN _ <<< "$chosen"
 export RUN T=
 "$TOP/scripts/run/prepare" || exit
 step "boot $RUN; the tests are in PATH, 'exit' or Ctrl-A x ends it"
-exec "$TOP/scripts/run/guest" --shell "$RUN"
+exec "$TOP/scripts/run/one" --shell "$RUN"

@@ -4,7 +4,7 @@
 # check - build, boot and test a stack in QEMU
 #
 # Environment: RUN=PATTERN, ARCH=ARCH and GROUP=NAME choose runs of the table, ALL=1 takes
-# the slow ones too, T=PATTERN chooses tests; GDB=1 is for a debugger (see run/guest).
+# the slow ones too, T=PATTERN chooses tests; GDB=1 is for a debugger (see run/one).
 # Without BASE= it is the default stack, or the one that has the runs which are asked for.
 
 GIVEN=${BASE:-}
@@ -16,4 +16,4 @@ if [[ ! $GIVEN ]]; then
 fi
 "$TOP/scripts/run/table.py" > /dev/null || exit 1
 "$TOP/scripts/tree.sh" || exit 1
-exec "$TOP/scripts/run/check"
+exec "$TOP/scripts/run/all"

@@ -90,7 +90,7 @@ if [[ -e $BUILD/conflict || $KDIR && ! ${RUN:-} ]]; then
 else
 	# The report of an earlier run is not about these patches.
 	rm -rf "$BUILD/report"
-	"$TOP/scripts/run/check" || status=1
+	"$TOP/scripts/run/all" || status=1
 	if [[ -e $BUILD/report/report.json && ! $KDIR && ! ${RUN:-}${T:-}${ARCH:-}${ALL:-} ]]; then
 		[[ ! $SAVE ]] || save_row
 		row

@@ -235,7 +235,7 @@ static void run_shell(void)
 }
 
 /*
- * kmemleak looks every ten minutes, and at nothing younger than five seconds.
+ * kmemleak does not scan by itself here, and looks at nothing younger than five seconds.
  * The first scan only takes checksums. What it finds belongs on the console,
  * where the host looks for reports.
  */

@@ -9,6 +9,7 @@ import sys
 import time
 
 import common
+import hang
 
 LINUX = os.path.join(common.BUILD, 'linux')
 sys.path.append(os.path.join(LINUX, 'tools', 'testing', 'kunit'))
@@ -44,6 +45,7 @@ class Guest:
 		self.run = run
 		self.dir = directory
 		self.hung = False
+		self.processors = []	# what they were at when it hung
 		self.ended = False
 		self.bailed_out = None
 		self.disk_hashes = []	# (offset, length, sha256)
@@ -65,6 +67,8 @@ class Guest:
 				left = None if common.GDB else max(deadline - time.monotonic(), 0)
 				if left == 0 or not select.select([channel], [], [], left)[0]:
 					self.hung = True
+					self.processors = hang.processors(self.run,
+									  self.dir)
 					self.process.kill()
 					break
 				data = os.read(channel, 65536)

@@ -10,6 +10,7 @@ import subprocess
 
 import arches
 import common
+import hang
 
 # The scratch disk's image, in the run's folder
 DISK = 'disk.img'
@@ -52,7 +53,8 @@ def command(run, directory, initrd, shell):
 		line += ['-serial', 'mon:stdio']
 	else:
 		line += ['-serial', 'file:console.log',
-			 *(run.serial or arch.serial_arguments())]
+			 *(run.serial or arch.serial_arguments()),
+			 '-qmp', f'unix:{hang.SOCKET},server=on,wait=off']
 	if run.icount:
 		# What counts instructions must not see the host's time of day
 		line += ['-icount', f'shift={run.icount}',
@@ -84,7 +86,9 @@ def debugger(run, directory):
 	def path(*parts):
 		return shlex.quote(os.path.relpath(os.path.join(*parts), common.TOP))
 
-	gdb = 'gdb' if run.arch == platform.machine() else 'gdb-multiarch'
+	# Debian's gdb knows its own architecture only; elsewhere there may be no other.
+	foreign = run.arch != platform.machine() and shutil.which('gdb-multiarch')
+	gdb = 'gdb-multiarch' if foreign else 'gdb'
 	kernel = path(common.BUILD, 'kernel', run.kernel)
 	return (f"{gdb} -iex 'add-auto-load-safe-path {kernel}' {kernel}/vmlinux"
 		f" -ex 'target remote {path(directory, GDB_SOCKET)}'")

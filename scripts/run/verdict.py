@@ -94,14 +94,16 @@ class Result:
 			passes = self.count('pass', test.name)
 			if passes != test.passes:
 				problems.append(f'{test.name}: {passes} passed, '
-						f'the table expects {test.passes}')
+						f'the table expects {test.passes}; if that is '
+						f'right: "pass {passes}" in scripts/conf/runs.cfg')
 			for entry in self.entries:
 				if entry['suite'] == test.name and entry['result'] == 'skip' \
 				   and not any(fnmatch.fnmatchcase(entry['test'], pattern)
 					       for pattern, _ in test.skips):
 					problems.append(f'{test.name}: {entry["test"]} '
 							'was skipped, which the table '
-							'does not accept')
+							'does not accept; if that is right: '
+							f'"skip {entry["test"]}: WHY" there')
 		self.check('the tests that the table expects', problems)
 
 
@@ -193,6 +195,7 @@ def judge(run, guest, parsed, errors, pattern):
 		problems.append(f'setup failed: {guest.bailed_out}')
 	elif guest.hung:
 		problems.append(f'hung: no end within {run.timeout} s')
+		problems += guest.processors
 	elif guest.process.returncode:
 		problems.append(f'QEMU: exit status {guest.process.returncode}')
 		problems += [line for line in
