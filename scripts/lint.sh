@@ -17,6 +17,8 @@ GIVEN=${BASE:-}
 
 P=${P:-}
 T=${T:-*}
+# Seconds after which one is told what is being waited for
+PATIENCE=${PATIENCE:-60}
 SERIES=${SERIES:-}
 series=$SERIES
 [[ $SERIES || $P != */* ]] || series=${P%/*}
@@ -26,7 +28,6 @@ if [[ $series ]]; then
 		"one of: $(for base in $(stacks); do listed_patches "$base"; done | awk -F/ '!seen[$1]++ { print $1 }' | paste -sd' ')"
 	[[ $GIVEN ]] || take_stack "$home"
 fi
-"$TOP/scripts/tree.sh" || exit
 . "${BASH_SOURCE[0]%/*}/lint/common.sh"
 . "${BASH_SOURCE[0]%/*}/lint/build.sh"
 RESULTS=$LINT/results
@@ -144,13 +145,39 @@ run_track()
 	done
 }
 
-# wait_for_unit: until all its checks have a result, or nobody is left to give one
+# finished: the checks of the unit that have a result, a line each
+finished()
+{
+	awk -F'\t' -v unit="$UNIT" '$2 == unit { print $1 }' "$RESULTS"
+}
+
+# wait_for_unit: until all its checks have a result, or nobody is left to give one. The
+# first builds take minutes.
 wait_for_unit()
 {
-	until (($(awk -F'\t' -v unit="$UNIT" '$2 == unit' "$RESULTS" | wc -l) == ${#CHECKS[@]})); do
+	local shown=$EPOCHSECONDS
+
+	until (($(finished | wc -l) == ${#CHECKS[@]})); do
 		kill -0 "${pids[@]}" 2> /dev/null || break
 		sleep 0.2
+		((EPOCHSECONDS - shown < PATIENCE)) || {
+			shown=$EPOCHSECONDS
+			show_wait
+		}
 	done
+}
+
+# show_wait: which checks the unit's line waits for, and which configurations are being
+# built meanwhile
+show_wait()
+{
+	local left folder rows=()
+
+	left=$(comm -23 <(printf '%s\n' "${CHECKS[@]}" | sort) <(finished | sort) | paste -sd' ')
+	for folder in "$LINT"/o/*/; do
+		[[ ! -d $folder || -e $folder/state ]] || rows+=("$(basename "$folder")")
+	done
+	step "$UNIT waits for: $left${rows:+, being built: ${rows[*]}}"
 }
 
 # A unit's line of the matrix, and what failed below it
@@ -218,6 +245,7 @@ for check in "${all[@]}"; do
 done
 ((${#CHECKS[@]})) || die "no check matches T=$T" "" "one of: ${TRACKS[*]}"
 [[ $(rows '*') ]] || die "no configuration matches ROW=$ROW" "" "one of: $(ROW='*' rows '*' | paste -sd' ')"
+"$TOP/scripts/tree.sh" || exit
 mkdir -p "$LINT/log"
 lock "$LINT/lock" "another lint in this clone"
 keep_work moved_branches "$TREE_NAME has commits that are not in patches/" "make refresh: the patches are what is checked"
