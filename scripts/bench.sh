@@ -78,7 +78,7 @@ figures_of()
 			die "the run $1 failed" "$log"
 		cat "$OUT/traced"
 	else
-		BUILD=$OUT "$TOP/scripts/run/guest" "$1" >&2 || die "the run $1 failed" "$log"
+		BUILD=$OUT "$TOP/scripts/run/one" "$1" >&2 || die "the run $1 failed" "$log"
 		sed -n "s/^# figure //p" "$log"
 	fi
 }
@@ -92,6 +92,8 @@ runs_of()
 	if has_spapr "$1"; then
 		echo ppc64le ppc64le-calls bench-pseries
 		echo ppc64le ppc64le-calls bench-powernv9
+		echo ppc64le ppc64le-4k-calls bench-pseries-4k
+		echo ppc64le ppc64le-4k-calls bench-powernv9-4k
 	fi
 	if has_noiommu "$1"; then
 		echo x86_64 x86_64-bench bench-noiommu

@@ -5,8 +5,8 @@
  *	calls PLATFORM BDF CDEV...
  *
  * PLATFORM is pseries, whose hypervisor calls about TCEs are counted, or powernv9,
- * whose OPAL calls about windows and TCEs are. The kernel traces them, with
- * hcall_entry and opal_entry. Each work is done with the container for sPAPR, with
+ * whose OPAL calls about windows and TCEs are, with a suffix for another kernel. The
+ * kernel traces them, with hcall_entry and opal_entry. Each work is done with the container for sPAPR, with
  * iommufd, and with iommufd in place of the container, for one, two and four groups as
  * far as there are as many devices, each in a group of its own. Each figure is a line
  * for scripts/bench.sh:
@@ -38,9 +38,9 @@
 #define MIB		(1ULL << 20)
 #define TRACING		"/sys/kernel/tracing/"
 
-/* As one mapping, and as this many pages with gaps between them */
+/* As one mapping, and as this many pages with gaps between their IOVAs */
 #define SIZE		(64 * MIB)
-#define NR_SCATTERED	512
+#define NR_PAGES	512
 
 /* Where data is in a window: beyond what else is mapped there */
 #define OFFSET		(64 * MIB)
@@ -50,8 +50,11 @@
 static const char *platform, *bdfs[MAX_DEVICES], *cdevs[MAX_DEVICES];
 /* How many of them are used: devices, and so groups */
 static int nr;
+static bool guest;
 static uint64_t page;
 static char *memory;
+/* The first NR_PAGES of them again, of which none is beside its neighbour in memory */
+static char *scattered;
 
 /*
  * Counting
@@ -74,7 +77,6 @@ static void write_file(const char *text, const char *format, ...)
 
 static void trace_init(void)
 {
-	bool guest = !strcmp(platform, "pseries");
 	const char *event = guest ? "hcall_entry" : "opal_entry";
 
 	if (access(TRACING "events", F_OK) && mount("tracefs", TRACING, "tracefs", 0, NULL))
@@ -86,7 +88,7 @@ static void trace_init(void)
 	write_file(guest ? "opcode==28 || opcode==32 || opcode==312 || opcode==316" :
 			   "opcode==44 || opcode==45 || opcode==126",
 		   TRACING "events/powerpc/%s/filter", event);
-	write_file("16384", TRACING "buffer_size_kb");
+	write_file("65536", TRACING "buffer_size_kb");
 	write_file("0", TRACING "tracing_on");
 	write_file("1", TRACING "events/powerpc/%s/enable", event);
 }
@@ -227,16 +229,9 @@ static void detach(struct way *way)
 		check(ioctl(way->devices[i], VFIO_DEVICE_DETACH_IOMMUFD_PT, &args), "detach");
 }
 
-static void open_iommufd(struct way *way)
+static void open_devices(struct way *way)
 {
 	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
-	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
-	struct iommu_iova_range ranges[2];
-	struct iommu_ioas_iova_ranges query = {
-		.size = sizeof(query),
-		.num_iovas = 2,
-		.allowed_iovas = (uintptr_t)ranges,
-	};
 
 	way->fd = open("/dev/iommu", O_RDWR);
 	check(way->fd, "/dev/iommu");
@@ -246,6 +241,18 @@ static void open_iommufd(struct way *way)
 		check(way->devices[i], cdevs[i]);
 		check(ioctl(way->devices[i], VFIO_DEVICE_BIND_IOMMUFD, &bind), "bind");
 	}
+}
+
+static void open_ioas(struct way *way)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	struct iommu_iova_range ranges[2];
+	struct iommu_ioas_iova_ranges query = {
+		.size = sizeof(query),
+		.num_iovas = 2,
+		.allowed_iovas = (uintptr_t)ranges,
+	};
+
 	check(ioctl(way->fd, IOMMU_IOAS_ALLOC, &alloc), "IOAS");
 	way->ioas = alloc.out_ioas_id;
 	attach(way);
@@ -255,14 +262,20 @@ static void open_iommufd(struct way *way)
 		way->start[i] = ranges[i].start;
 }
 
+static void register_memory(struct way *way, char *va, uint64_t size)
+{
+	struct vfio_iommu_spapr_register_memory args = {
+		.argsz = sizeof(args),
+		.vaddr = (uintptr_t)va,
+		.size = size,
+	};
+
+	check(ioctl(way->fd, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &args), "REGISTER");
+}
+
 /* With both windows, the second of which is as iommufd has it */
 static void open_container(struct way *way)
 {
-	struct vfio_iommu_spapr_register_memory memory_args = {
-		.argsz = sizeof(memory_args),
-		.vaddr = (uintptr_t)memory,
-		.size = SIZE,
-	};
 	struct vfio_iommu_spapr_tce_create create = {
 		.argsz = sizeof(create),
 		.page_shift = __builtin_ctzll(page),
@@ -281,7 +294,8 @@ static void open_container(struct way *way)
 			check(ioctl(way->fd, VFIO_SET_IOMMU, VFIO_SPAPR_TCE_v2_IOMMU),
 			      "SET_IOMMU");
 	}
-	check(ioctl(way->fd, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &memory_args), "REGISTER");
+	register_memory(way, memory, SIZE);
+	register_memory(way, scattered, NR_PAGES * page);
 	for (int i = 0; i < nr; i++) {
 		way->devices[i] = ioctl(way->groups[i], VFIO_GROUP_GET_DEVICE_FD, bdfs[i]);
 		check(way->devices[i], "device");
@@ -319,13 +333,20 @@ static void measure_maps(struct way *way, int num)
 	figure("unmap", way->name, window, SIZE, 1, count_stop());
 
 	count_start();
-	for (int i = 0; i < NR_SCATTERED; i++)
+	for (int i = 0; i < NR_PAGES; i++)
 		map(way, iova + 2 * i * page, memory + i * page, page);
-	figure("map", way->name, window, NR_SCATTERED * page, NR_SCATTERED, count_stop());
+	figure("map", way->name, window, NR_PAGES * page, NR_PAGES, count_stop());
 	count_start();
-	for (int i = 0; i < NR_SCATTERED; i++)
+	for (int i = 0; i < NR_PAGES; i++)
 		unmap(way, iova + 2 * i * page, page);
-	figure("unmap", way->name, window, NR_SCATTERED * page, NR_SCATTERED, count_stop());
+	figure("unmap", way->name, window, NR_PAGES * page, NR_PAGES, count_stop());
+
+	count_start();
+	map(way, iova, scattered, NR_PAGES * page);
+	figure("map_scattered", way->name, window, NR_PAGES * page, 1, count_stop());
+	count_start();
+	unmap(way, iova, NR_PAGES * page);
+	figure("unmap_scattered", way->name, window, NR_PAGES * page, 1, count_stop());
 }
 
 static void map_both(struct way *way)
@@ -356,24 +377,51 @@ static void measure_attach(struct way *way)
 	else
 		detach(way);
 	figure("detach", way->name, "both", 2 * SIZE, 2, count_stop());
-	if (!way->path)
-		close_way(way);
+	if (way->path)
+		return;
+	count_start();
+	close_way(way);
+	figure("close", way->name, "both", 0, 0, count_stop());
 }
 
 static void measure(struct way *way)
 {
 	/* A hypervisor's tables are not shared: the container takes one group there. */
-	if (nr > 1 && way->path && strcmp(way->path, "/dev/iommu") &&
-	    !strcmp(platform, "pseries"))
+	if (nr > 1 && way->path && strcmp(way->path, "/dev/iommu") && guest)
 		return;
 
-	if (way->path)
+	if (way->path) {
 		open_container(way);
-	else
-		open_iommufd(way);
+	} else {
+		count_start();
+		open_devices(way);
+		figure("open", way->name, "both", 0, 0, count_stop());
+		open_ioas(way);
+	}
 	for (int num = 0; num < 2; num++)
 		measure_maps(way, num);
 	measure_attach(way);
+}
+
+/* The same memory by two mappings, so that its pages can be had in any order */
+static void map_memory(void)
+{
+	int fd = memfd_create("memory", 0);
+
+	check(fd, "memfd");
+	check(ftruncate(fd, SIZE), "memfd");
+	memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+	scattered = mmap(NULL, NR_PAGES * page, PROT_NONE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+	if (memory == MAP_FAILED || scattered == MAP_FAILED)
+		err(1, "memory");
+	for (int i = 0; i < NR_PAGES; i++) {
+		char *at = scattered + i * page;
+
+		if (mmap(at, page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE,
+			 fd, i * 5 % NR_PAGES * page) != at)
+			err(1, "memory");
+	}
+	close(fd);
 }
 
 int main(int argc, char *argv[])
@@ -391,11 +439,9 @@ int main(int argc, char *argv[])
 		bdfs[i] = argv[2 * i + 2];
 		cdevs[i] = argv[2 * i + 3];
 	}
+	guest = !strncmp(platform, "pseries", strlen("pseries"));
 	page = getpagesize();
-	memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
-		      MAP_ANONYMOUS | MAP_SHARED | MAP_POPULATE, -1, 0);
-	if (memory == MAP_FAILED)
-		err(1, "memory");
+	map_memory();
 	trace_init();
 
 	for (nr = 1; 2 * nr + 1 < argc; nr *= 2) {

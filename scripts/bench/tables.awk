@@ -344,26 +344,27 @@ function called(platform, work, way, bytes, areas)
 	return value[last, platform, work, way, bytes, areas]
 }
 
-function calls_table(platform,	i, n, one, windows, groups)
+function calls_table(platform,	g, n, one, label, page, windows, groups, i)
 {
+	page = platform ~ /-4k$/ ? 4096 : 65536
 	head("Calls on " platform, "container|iommufd|in its place")
-	n = split("32 64", windows, " ")
-	one = platform "-1"
-	for (i = 1; i <= n; i++) {
-		calls_of("Map 64 MiB, " windows[i] "-bit window", one, "map", windows[i], 64 * MIB, 1)
-		calls_of("Unmap 64 MiB", one, "unmap", windows[i], 64 * MIB, 1)
-		calls_of("Map 512 pages, " windows[i] "-bit window", one, "map", windows[i], 32 * MIB, 512)
-		calls_of("Unmap 512 pages", one, "unmap", windows[i], 32 * MIB, 512)
-	}
-	calls_of("Attach with 64 MiB in each window", one, "attach", "both", 128 * MIB, 2)
-	calls_of("Detach with 64 MiB in each window", one, "detach", "both", 128 * MIB, 2)
-	n = split("2 4", groups, " ")
-	for (i = 1; i <= n; i++) {
-		one = platform "-" groups[i]
-		calls_of(groups[i] " groups: map 64 MiB, 64-bit window", one, "map", "64", 64 * MIB, 1)
-		calls_of(groups[i] " groups: unmap 64 MiB", one, "unmap", "64", 64 * MIB, 1)
-		calls_of(groups[i] " groups: attach", one, "attach", "both", 128 * MIB, 2)
-		calls_of(groups[i] " groups: detach", one, "detach", "both", 128 * MIB, 2)
+	split("32 64", windows, " ")
+	n = split("1 2 4", groups, " ")
+	for (g = 1; g <= n; g++) {
+		one = platform "-" groups[g]
+		label = groups[g] > 1 ? groups[g] " groups: " : ""
+		for (i = 1; i <= 2; i++) {
+			calls_of(label "map 64 MiB, " windows[i] "-bit window", one, "map", windows[i], 64 * MIB, 1)
+			calls_of(label "unmap 64 MiB", one, "unmap", windows[i], 64 * MIB, 1)
+			calls_of(label "map scattered pages", one, "map_scattered", windows[i], 512 * page, 1)
+			calls_of(label "unmap scattered pages", one, "unmap_scattered", windows[i], 512 * page, 1)
+			calls_of(label "512 maps of a page", one, "map", windows[i], 512 * page, 512)
+			calls_of(label "512 unmaps of a page", one, "unmap", windows[i], 512 * page, 512)
+		}
+		calls_of(label "open", one, "open", "both", 0, 0)
+		calls_of(label "attach, 64 MiB in each window", one, "attach", "both", 128 * MIB, 2)
+		calls_of(label "detach, 64 MiB in each window", one, "detach", "both", 128 * MIB, 2)
+		calls_of(label "close", one, "close", "both", 0, 0)
 	}
 	rule(3)
 }

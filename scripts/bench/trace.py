@@ -10,7 +10,7 @@ program writes its figures:
 
 	trace WORK FUNCTION BYTES AREAS INSTRUCTIONS
 
-BUILD is the folder that has the kernel, as for scripts/run/guest.
+BUILD is the folder that has the kernel, as for scripts/run/one.
 """
 
 import bisect
