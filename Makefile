@@ -24,7 +24,7 @@ check:		## build a stack of patches, boot it in QEMU, run the selftests
 ## ACCEL=NAME	QEMU's accelerator
 ## APPEND=TEXT	to the guest kernel's command line, FUZZ_SEED=N for instance
 ## KCIDB_ORIGIN=NAME, KCIDB_COMMIT=ID	what the report for KernelCI says
-	@scripts/fetch/packages tree check
+	@scripts/fetch/packages tree check $(if $(GDB),gdb)
 	@scripts/check.sh
 
 runs:		## list the guest runs, and what each is for; with T=PATTERN their tests
@@ -35,7 +35,7 @@ boot:		## a shell in the guest of a run, its devices bound to vfio-pci
 ## RUN=NAME	the run
 ## GDB=1		wait for a debugger, and say how to start it
 ## ACCEL=, APPEND=	as for make check
-	@scripts/fetch/packages tree check
+	@scripts/fetch/packages tree check $(if $(GDB),gdb)
 	@scripts/boot.sh
 
 lint:		## all checks of each patch that need no guest

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """
 The parts of the whole that can run side by side, as JSON: a list of
-{name, base, arch, kernel, run, groups, slow, command}. Each command is one that a user
-can give at home as well.
+{name, base, arch, kernel, run, groups, slow, image, command}. Each command is one that a
+user can give at home as well; image is a container that has the QEMU that it needs.
 
 	matrix [--gitlab]
 
@@ -21,6 +21,10 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'run'))
 import common  # noqa: E402 pylint: disable=wrong-import-position
 import table  # noqa: E402 pylint: disable=wrong-import-position
+
+# Debian's QEMU: 7.2 in the first, 10.0 in the second, for runs that say "qemu ="
+IMAGE = 'debian:12'
+NEWER_IMAGE = 'debian:13'
 
 
 def cells():
@@ -40,6 +44,7 @@ def cells():
 				'run': run.name,
 				'groups': run.groups,
 				'slow': run.slow,
+				'image': NEWER_IMAGE if run.qemu else IMAGE,
 				'command': f'make {target} RUN={shlex.quote(run.name)}',
 			}
 
@@ -50,6 +55,7 @@ def gitlab():
 	for cell in cells():
 		pipeline[cell['name']] = {
 			'extends': '.job',
+			'image': cell['image'],
 			'variables': {'CACHE_OF': f'{cell["base"]}-{cell["kernel"]}'},
 			'script': [cell['command']],
 		}

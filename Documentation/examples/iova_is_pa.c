@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Give memory an IOVA that is its physical address, without /proc/self/pagemap:
- * map it anywhere, ask where it is, copy each contiguous piece of the mapping to
- * that address, and drop the first mapping. From then on a driver that computes
- * DMA addresses as "iova + offset" is right with an IOMMU and without.
+ * map it where no memory is, ask for its address, copy each contiguous piece of the
+ * mapping to that address, and drop the first mapping. From then on a driver that
+ * computes DMA addresses as "iova + offset" is right with an IOMMU and without.
  *
- * Usage: iova_is_pa /dev/vfio/devices/noiommu-vfioX
+ * Usage: iova_is_pa /dev/vfio/devices/noiommu-vfioX [MIB]
  *
  * Needs CAP_SYS_RAWIO. Builds with any kernel headers, with -I include-overlay.
  */
@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <sys/ioctl.h>
@@ -23,7 +24,8 @@
 #include "iommufd_noiommu.h"
 #include "vfio_cdev.h"
 
-#define BUFFER		(1 << 20)
+/* No physical address has so many bits */
+#define FIRST_IOVA	(1ULL << 60)
 #define ACCESS		(IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
 
 static int iommufd;
@@ -60,15 +62,19 @@ static void open_device(const char *path)
 	XIOCTL(device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
 }
 
-/* 1. Map it where the kernel likes: the IOVA is used for GET_PA only */
-static uint64_t map_anywhere(void *va, uint64_t length)
+/*
+ * 1. Map it, for GET_PA only. What IOVA the kernel would choose can be the physical
+ * address of a piece, and that piece could not be copied there.
+ */
+static uint64_t map_out_of_the_way(void *va, uint64_t length)
 {
 	struct iommu_ioas_map map = {
 		.size = sizeof(map),
-		.flags = ACCESS,
+		.flags = ACCESS | IOMMU_IOAS_MAP_FIXED_IOVA,
 		.ioas_id = ioas,
 		.user_va = (uintptr_t)va,
 		.length = length,
+		.iova = FIRST_IOVA + (uintptr_t)va,
 	};
 
 	XIOCTL(iommufd, IOMMU_IOAS_MAP, &map);
@@ -127,7 +133,7 @@ static void map_by_address(void *va, uint64_t length, uint64_t *iovas)
 {
 	uint64_t page = sysconf(_SC_PAGESIZE), first, done, piece, offset, phys;
 
-	first = map_anywhere(va, length);
+	first = map_out_of_the_way(va, length);
 	for (done = 0; done < length; done += piece) {
 		piece = length - done;
 		phys = get_pa(first + done, &piece);
@@ -140,19 +146,22 @@ static void map_by_address(void *va, uint64_t length, uint64_t *iovas)
 
 int main(int argc, char **argv)
 {
-	size_t page = sysconf(_SC_PAGESIZE), i, pages = BUFFER / page;
-	uint64_t iovas[BUFFER / 4096], pieces = 1;
+	size_t page = sysconf(_SC_PAGESIZE), i, pages, size;
+	uint64_t *iovas, pieces = 1;
 	void *va;
 
-	if (argc != 2)
-		errx(1, "usage: %s /dev/vfio/devices/noiommu-vfioX", argv[0]);
+	if (argc != 2 && argc != 3)
+		errx(1, "usage: %s /dev/vfio/devices/noiommu-vfioX [MIB]", argv[0]);
+	size = (argc == 3 ? strtoul(argv[2], NULL, 0) : 1) << 20;
+	pages = size / page;
 	open_device(argv[1]);
-	va = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE,
+	va = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (va == MAP_FAILED)
-		err(1, "mmap");
+	iovas = calloc(pages, sizeof(*iovas));
+	if (va == MAP_FAILED || !iovas)
+		err(1, "no memory");
 
-	map_by_address(va, BUFFER, iovas);
+	map_by_address(va, size, iovas);
 	for (i = 0; i < pages; i++) {
 		uint64_t length = page, offset = i * 7 % page;
 		uint64_t phys = get_pa(iovas[i] + offset, &length);
