@@ -229,6 +229,14 @@ show_sums()
 	echo "report: ${BUILD#"$TOP/"}/report/lint.json"
 }
 
+# show_rows: what each configuration took of the time of the builds
+show_rows()
+{
+	[[ -s $LINT/spent ]] || return 0
+	awk '{ cpu[$1] += $3 } END { for (row in cpu) printf "%s %d\n", row, cpu[row] }' "$LINT/spent" |
+		sort -k 2nr | paste -sd, | sed 's/,/, /g; s/^/processor seconds of the configurations: /'
+}
+
 # number RESULT: how many had it. One that is missing counts as failed.
 number()
 {
@@ -252,7 +260,7 @@ keep_work moved_branches "$TREE_NAME has commits that are not in patches/" "make
 
 choose
 list=$(< "$LINT/units")
-rm -f "$LINT/log"/*.log
+rm -f "$LINT/log"/*.log "$LINT/spent"
 : > "$RESULTS"
 step "checking $(grep -c ^patch <<< "$list" || :) patches: ${CHECKS[*]}"
 pids=()
@@ -269,6 +277,7 @@ while read -r _ UNIT _; do
 done <<< "$list"
 wait
 show_sums
+show_rows
 step "checked"
 
 missing=$((${#CHECKS[@]} * $(wc -l <<< "$list") - $(wc -l < "$RESULTS")))

@@ -9,6 +9,7 @@
 #   configured	what its .config was made from
 #   merge.log	what the kernel's merge_config.sh said when it was made
 #   log		what make said last
+#   time	the processor time that this took, the user's and the kernel's
 #   reports	what the compiler and sparse say of each object: OBJECT, cc or sparse, TEXT
 #   state	the commit that all this is of, and how it was built. A folder without it
 #		was left in the middle of a build, and begins again.
