@@ -17,6 +17,7 @@ GIVEN=${BASE:-}
 
 P=${P:-}
 T=${T:-*}
+KDIR=${KDIR:-}
 # Seconds after which one is told what is being waited for
 PATIENCE=${PATIENCE:-60}
 SERIES=${SERIES:-}
@@ -251,6 +252,8 @@ for check in "${all[@]}"; do
 	# shellcheck disable=SC2053	# T is a pattern
 	[[ $check != $T ]] || CHECKS+=("$check")
 done
+[[ ! $KDIR ]] || git -C "$KDIR" -c safe.directory='*' rev-parse -q --git-dir > /dev/null 2>&1 ||
+	die "KDIR=$KDIR is no git tree" "" "name a clone of the kernel's own repository, or leave KDIR= out"
 ((${#CHECKS[@]})) || die "no check matches T=$T" "" "one of: ${TRACKS[*]}"
 [[ $(rows '*') ]] || die "no configuration matches ROW=$ROW" "" "one of: $(ROW='*' rows '*' | paste -sd' ')"
 "$TOP/scripts/tree.sh" || exit

@@ -46,6 +46,14 @@ def print_tests(run, pattern):
 			print(f'    {test.passes:>4}  {test.name}')
 
 
+def print_groups(runs):
+	"""What the groups that they are in are for"""
+	print('\ngroups:')
+	for name, purpose in table.GROUPS.items():
+		if any(name in run.groups for run in runs):
+			print(f'  {name.ljust(8)}  {purpose}')
+
+
 def main():
 	"""Print them all, or those that were asked for"""
 	args = table.parse_arguments(__doc__, slow=True)
@@ -67,6 +75,7 @@ def main():
 			print(f'    left to make matrix: {run.matrix}')
 		if run and args.tests:
 			print_tests(run, args.tests)
+	print_groups(runs)
 
 
 if __name__ == '__main__':

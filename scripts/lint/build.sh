@@ -108,15 +108,15 @@ begin()
 	rm -f "$OUT/state"
 }
 
-# alike: a row that has a folder to begin with. Where sparse looks at what is made, all
-# is to be made.
+# alike: a row that has a folder to begin with, the last of the table, which is the most
+# like it. Where sparse looks at what is made, all is to be made.
 alike()
 {
 	((!${#CHECKER[@]})) || return 0
 	awk -v arch="$KARCH" -v cross="${CROSS:--}" '$2 == arch && $3 == cross { print $1 }' "$TOP/scripts/conf/lint" |
 		while read -r name; do
 			[[ ! -e $LINT/o/$name/state ]] || echo "$name"
-		done | sed -n 1p
+		done | tail -n 1
 }
 
 # remember: the reports in the log take the place of what the same objects said before

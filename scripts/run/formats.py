@@ -250,7 +250,18 @@ def branch_of(kernel):
 	return None
 
 
-def kcidb_checkout(origin, branch):
+def kcidb_words():
+	"""What the environment says of a lab: its name, and the kernel's public commit"""
+	origin = os.environ.get('KCIDB_ORIGIN') or 'vfio_noiommu'
+	if not re.fullmatch('[a-z0-9_]+', origin):
+		raise FormatError(f'KCIDB_ORIGIN={origin}: an origin is made of a-z, 0-9 and _')
+	commit = os.environ.get('KCIDB_COMMIT')
+	if commit and not re.fullmatch('[0-9a-f]{40}', commit):
+		raise FormatError(f'KCIDB_COMMIT={commit}: not the 40 hexadecimal digits of a commit')
+	return origin, commit
+
+
+def kcidb_checkout(origin, commit, branch):
 	"""What a kernel is built from: the source, and the patches if they are all"""
 	# Edits that are in no commit are part of what was built: check names its tree.
 	tree = git('rev-parse', f'{branch or "HEAD"}^{{tree}}')
@@ -264,11 +275,7 @@ def kcidb_checkout(origin, branch):
 		'valid': True,
 		'misc': {'tree': tree, 'stack': common.BASE},
 	}
-	commit = os.environ.get('KCIDB_COMMIT')
 	if commit:
-		if not re.fullmatch('[0-9a-f]{40}', commit):
-			raise FormatError(f'KCIDB_COMMIT={commit}: not the 40 hexadecimal '
-					  'digits of a commit')
 		checkout['git_commit_hash'] = commit
 	# Work that is in no patch is no set of patches that others can get.
 	patches = patches_in(tree) if tree else None
@@ -344,9 +351,7 @@ def kcidb(results):
 	run, when it began, and a number. So the same results have the same ids, and the
 	same test has the same path each time.
 	"""
-	origin = os.environ.get('KCIDB_ORIGIN') or 'vfio_noiommu'
-	if not re.fullmatch('[a-z0-9_]+', origin):
-		raise FormatError(f'KCIDB_ORIGIN={origin}: an origin is made of a-z, 0-9 and _')
+	origin, commit = kcidb_words()
 	runs = table_of_runs()
 	checkouts = {}
 	builds = {}
@@ -356,7 +361,7 @@ def kcidb(results):
 		kernel, arch = (run.kernel, run.arch) if run else ('unknown', 'unknown')
 		if kernel not in builds:
 			branch = branch_of(kernel)
-			checkout = kcidb_checkout(origin, branch)
+			checkout = kcidb_checkout(origin, commit, branch)
 			checkouts.setdefault(checkout['id'], checkout)
 			builds[kernel] = kcidb_build(checkout, kernel, arch)
 		if result['started'] is not None:

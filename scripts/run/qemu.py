@@ -18,17 +18,45 @@ DISK = 'disk.img'
 GDB_SOCKET = 'gdb'
 
 
+def said_by(program, *arguments):
+	"""What QEMU says of itself"""
+	return subprocess.run([program, *arguments], stdout=subprocess.PIPE, text=True,
+			      check=True).stdout
+
+
+def is_older(program, version):
+	"""Is it older than this version, 8.2 for instance?"""
+	have = re.search(r'version (\d+)\.(\d+)', said_by(program, '--version'))
+	return not have or tuple(map(int, have.groups())) < tuple(map(int, version.split('.')))
+
+
 def too_old(run):
 	"""What is wrong with the QEMU that is there, if the run needs a newer one"""
-	if not run.qemu:
-		return None
 	program = arches.find(run.arch).qemu
-	output = subprocess.run([program, '--version'], stdout=subprocess.PIPE, text=True,
-				check=True).stdout
-	have = re.search(r'version (\d+)\.(\d+)', output)
-	if have and tuple(map(int, have.groups())) >= tuple(map(int, run.qemu.split('.'))):
+	if not run.qemu or not is_older(program, run.qemu):
 		return None
-	return f'needs QEMU {run.qemu}, this is: {output.splitlines()[0]}'
+	return f'needs QEMU {run.qemu}, this is: {said_by(program, "--version").splitlines()[0]}'
+
+
+def check_accel(runs):
+	"""ACCEL= names what QEMU has, if that is installed by now"""
+	name = os.environ.get('ACCEL')
+	for program in {arches.find(run.arch).qemu for run in runs} if name else ():
+		if not program or not shutil.which(program):
+			continue
+		have = said_by(program, '-accel', 'help').splitlines()[1:]
+		if name.split(',')[0] not in have:
+			common.die(f'ACCEL={name}: {program} has no such accelerator',
+				   f'one of: {" ".join(have)}')
+
+
+def accelerator(name, program):
+	"""QEMU's -accel"""
+	# Before 8.2 a CPU that runs while another one moves a BAR may look up its TLB's entry
+	# in the new map of memory, and QEMU crashes (its commit 0d58c660689f fixes that).
+	if name == 'tcg' and is_older(program, '8.2'):
+		return 'tcg,thread=single'
+	return name
 
 
 def command(run, directory, initrd, shell):
@@ -43,7 +71,8 @@ def command(run, directory, initrd, shell):
 	# TCG works everywhere; a /dev/kvm that opens may still hang the guest.
 	accel = os.environ.get('ACCEL') or 'tcg'
 	cpu = run.cpu or (arch.cpu if accel == 'tcg' else 'host')
-	line = [arch.qemu, '-name', run.name, '-accel', accel,
+	line = [arch.qemu, '-name', run.name,
+		'-accel', accelerator(accel, arch.qemu),
 		'-machine', run.machine, '-cpu', cpu,
 		'-smp', run.cpus, '-m', run.memory,
 		'-no-user-config', '-no-reboot',

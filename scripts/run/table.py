@@ -20,12 +20,14 @@ import shlex
 
 import arches
 import common
+import qemu
 from common import BASE, GDB, READ_ERRORS, STACKS, TOP, TableError, die, lines, read_sections
 
 # The pipeline's own tests bring a table of their own.
 TABLE = os.environ.get('RUNS', os.path.join(TOP, 'scripts', 'conf', 'runs.cfg'))
 
 ARCHES = arches.read()
+GROUPS = common.groups()
 
 DEFAULTS = {
 	'for': '',
@@ -94,6 +96,10 @@ class Run:
 		if ('quick' in self.groups) == ('slow' in self.groups):
 			raise TableError(f'[{name}]: groups {values["groups"]}: either '
 					 'quick or slow is among them')
+		for group in self.groups:
+			if group not in GROUPS:
+				raise TableError(f'[{name}]: group {group}: scripts/conf/groups has '
+						 'no such line')
 		self.slow = 'slow' in self.groups
 		self.matrix = ' '.join(values['matrix'].split())
 		if 'matrix' in self.groups:
@@ -297,14 +303,17 @@ def choose(args):
 		if slow := matching(args, table):
 			die(f'only slow runs match {asked}', 'the same with ALL=1: '
 			    + ', '.join(run.name for run in slow))
-		groups = {word: None for run in table for word in run.groups}
 		quick = ' '.join(run.name for run in table if not run.slow)
 		slow = ' '.join(run.name for run in table if run.slow)
 		die(f'no run matches {asked}',
 		    f'make runs tells of each. Those of make check: {quick}. '
-		    f'Slow ones, for ALL=1 or by name: {slow}. Groups: {" ".join(groups)}')
+		    f'Slow ones, for ALL=1 or by name: {slow}. Groups: {" ".join(GROUPS)}')
 	if args.tests:
 		found = of_programs(found, args.tests) or found
+	if GDB and [run.arch for run in found] == ['um']:
+		die(f'GDB=1: {found[0].name} runs in User-mode Linux, not in QEMU',
+		    'leave GDB= out; build/BASE/kernel has its kernel, a program that gdb can start')
+	qemu.check_accel(found)
 	return found
 
 
