@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit tests of how the PFNs of an area are mapped, and read back from a
- * domain. pages.c includes this file, as what is tested is static. The domain
- * is a stub that knows where each page is, and does not need memory behind it.
+ * KUnit tests of how the PFNs of an area are mapped, read back from a domain,
+ * and unpinned. pages.c includes this file, as what is tested is static. The
+ * domain is a stub that knows where each page is, and needs memory behind it
+ * only if that is unpinned.
  */
 #include <kunit/test.h>
 
 #define STUB_IOVA	(64 * PAGE_SIZE)
 #define STUB_PAGES	4
-#define STUB_INDEX	5
+/* So far that the array of a batch is not on the stack */
+#define STUB_INDEX	16
 #define STUB_LAST_INDEX	(STUB_INDEX + STUB_PAGES - 1)
+#define STUB_BLOCK_ORDER 3
 
 /* The domain has lost the page */
 #define LOST		ULONG_MAX
@@ -23,14 +26,17 @@ struct stub {
 	/* How much was mapped, and was unmapped */
 	size_t mapped;
 	size_t unmapped;
-	/* How often it was asked, and what the last map was told */
-	unsigned int lookups;
+	/* How many unmaps ended within a run, and what the last map was told */
+	unsigned int cuts;
 	int prot;
 	struct io_pagetable iopt;
 	struct iopt_pages pages;
 	struct iopt_area area;
 	struct phys_vec vecs[STUB_PAGES];
 	struct pfn_batch batch;
+	/* See pin_pages() */
+	struct page *block;
+	struct page *pinned[STUB_PAGES];
 };
 
 static phys_addr_t stub_iova_to_phys(struct iommu_domain *domain,
@@ -39,7 +45,6 @@ static phys_addr_t stub_iova_to_phys(struct iommu_domain *domain,
 	struct stub *stub = container_of(domain, struct stub, domain);
 	unsigned long index = (iova - STUB_IOVA) >> PAGE_SHIFT;
 
-	stub->lookups++;
 	if (index >= STUB_PAGES || stub->pfns[index] == LOST)
 		return 0;
 	return PFN_PHYS(stub->pfns[index]) + offset_in_page(iova);
@@ -75,6 +80,10 @@ static size_t stub_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 	for (size = 0; pgcount; pgcount--, size += pgsize)
 		if (stub->pfns[index + size / PAGE_SIZE] == LOST)
 			break;
+	index += size / PAGE_SIZE;
+	if (index && index < STUB_PAGES &&
+	    stub->pfns[index] == stub->pfns[index - 1] + 1)
+		stub->cuts++;
 	stub->unmapped += size;
 	return size;
 }
@@ -312,78 +321,160 @@ static void test_lost_page(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, pages[0], NULL);
 }
 
-/* Nothing is unpinned that nobody knows, and the unmap fails as well */
+/*
+ * Have the area made of these pages of a block of memory, pinned as those of a
+ * process are. Of the mm only the number of its pinned pages is looked at.
+ */
+static void pin_pages(struct kunit *test, unsigned int page0,
+		      unsigned int page1, unsigned int page2,
+		      unsigned int page3)
+{
+	struct stub *stub = test->priv;
+	unsigned long pfn;
+	unsigned int i;
+
+	stub->pages.source_mm = kunit_kzalloc(test, sizeof(struct mm_struct),
+					      GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, stub->pages.source_mm);
+	stub->block = alloc_pages(GFP_KERNEL, STUB_BLOCK_ORDER);
+	KUNIT_ASSERT_NOT_NULL(test, stub->block);
+	split_page(stub->block, STUB_BLOCK_ORDER);
+
+	pfn = page_to_pfn(stub->block);
+	set_pfns(stub, pfn + page0, pfn + page1, pfn + page2, pfn + page3);
+	for (i = 0; i != STUB_PAGES; i++) {
+		stub->pinned[i] = pfn_to_page(stub->pfns[i]);
+		page_ref_add(stub->pinned[i], GUP_PIN_COUNTING_BIAS);
+	}
+	atomic64_set(&stub->pages.source_mm->pinned_vm, STUB_PAGES);
+	stub->pages.npinned = STUB_PAGES;
+	stub->pages.last_npinned = STUB_PAGES;
+	stub->unmapped = 0;
+	stub->cuts = 0;
+}
+
+/* Unmap the area: the first pages are unmapped, those in kept stay pinned */
+static void check_unfill(struct kunit *test, unsigned int unmapped,
+			 unsigned long kept)
+{
+	struct stub *stub = test->priv;
+	struct iopt_pages *pages = &stub->pages;
+	unsigned int i;
+
+	mutex_lock(&pages->mutex);
+	iopt_area_unfill_domain(&stub->area, pages, &stub->domain);
+	mutex_unlock(&pages->mutex);
+
+	KUNIT_EXPECT_EQ(test, stub->unmapped, unmapped * PAGE_SIZE);
+	if (!iommu_domain_can_cut(&stub->domain))
+		KUNIT_EXPECT_EQ(test, stub->cuts, 0);
+	KUNIT_EXPECT_EQ(test, pages->npinned, hweight_long(kept));
+	KUNIT_EXPECT_EQ(test, atomic64_read(&pages->source_mm->pinned_vm),
+			hweight_long(kept));
+	for (i = 0; i != STUB_PAGES; i++) {
+		int pins = kept & BIT(i) ? GUP_PIN_COUNTING_BIAS : 0;
+
+		KUNIT_EXPECT_EQ_MSG(test, page_ref_count(stub->pinned[i]),
+				    1 + pins, "page %u", i);
+		set_page_count(stub->pinned[i], 1);
+	}
+	for (i = 0; i != 1 << STUB_BLOCK_ORDER; i++)
+		__free_page(stub->block + i);
+}
+
+/* The same while an access keeps pages of the area */
+static void check_unfill_around(struct kunit *test, unsigned int first,
+				unsigned int last, unsigned int unmapped,
+				unsigned long kept)
+{
+	struct interval_tree_node access = {
+		.start = STUB_INDEX + first,
+		.last = STUB_INDEX + last,
+	};
+	struct stub *stub = test->priv;
+
+	interval_tree_insert(&access, &stub->pages.access_itree);
+	check_unfill(test, unmapped, kept);
+	interval_tree_remove(&access, &stub->pages.access_itree);
+}
+
+/*
+ * What is before a page that is lost is unmapped and unpinned, nothing behind
+ * it is. The unmap that is tried there fails as well.
+ */
 static void test_unfill_with_lost_page(struct kunit *test)
 {
 	struct stub *stub = test->priv;
+	unsigned int lost;
 
-	set_pfns(stub, LOST, 21, 22, 23);
-	mutex_lock(&stub->pages.mutex);
+	for (lost = 0; lost != STUB_PAGES; lost++) {
+		unsigned long kept = GENMASK(STUB_PAGES - 1, lost);
+
+		pin_pages(test, 0, 2, 4, 6);
+		stub->pfns[lost] = LOST;
+		kunit_warning_suppress(test) {
+			check_unfill(test, lost, kept);
+			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 2);
+		}
+
+		pin_pages(test, 0, 1, 2, 3);
+		stub->pfns[lost] = LOST;
+		kunit_warning_suppress(test) {
+			check_unfill(test, lost, kept);
+			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 2);
+		}
+	}
+
+	/* Also what was unmapped together with a page that an access keeps */
+	pin_pages(test, 0, 1, 2, 3);
+	stub->pfns[3] = LOST;
 	kunit_warning_suppress(test) {
-		iopt_area_unfill_domain(&stub->area, &stub->pages,
-					&stub->domain);
+		check_unfill_around(test, 1, 1, 3, BIT(1) | BIT(3));
 		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 2);
 	}
-	mutex_unlock(&stub->pages.mutex);
-	KUNIT_EXPECT_EQ(test, stub->unmapped, 0);
-	KUNIT_EXPECT_EQ(test, stub->pages.npinned, STUB_PAGES);
 }
 
 /*
  * Unmap pages in a row, one of which an access keeps, wherever a call of the
  * driver ends
  */
-static void check_unfill_around_access(struct kunit *test, size_t lookup_limit)
-{
-	struct interval_tree_node access = {
-		.start = STUB_INDEX + 2,
-		.last = STUB_INDEX + 2,
-	};
-	struct stub *stub = test->priv;
-	struct mm_struct *mm;
-	struct page *pages;
-	unsigned int i;
-
-	/* Only the number of its pinned pages is looked at */
-	mm = kunit_kzalloc(test, sizeof(*mm), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, mm);
-	atomic64_set(&mm->pinned_vm, STUB_PAGES);
-	stub->pages.source_mm = mm;
-
-	pages = alloc_pages(GFP_KERNEL, ilog2(STUB_PAGES));
-	KUNIT_ASSERT_NOT_NULL(test, pages);
-	split_page(pages, ilog2(STUB_PAGES));
-	for (i = 0; i != STUB_PAGES; i++) {
-		stub->pfns[i] = page_to_pfn(pages + i);
-		page_ref_add(pages + i, GUP_PIN_COUNTING_BIAS);
-	}
-
-	stub->lookup_limit = lookup_limit;
-	stub->unmapped = 0;
-	stub->pages.npinned = STUB_PAGES;
-	stub->pages.last_npinned = STUB_PAGES;
-	interval_tree_insert(&access, &stub->pages.access_itree);
-	mutex_lock(&stub->pages.mutex);
-	iopt_area_unfill_domain(&stub->area, &stub->pages, &stub->domain);
-	mutex_unlock(&stub->pages.mutex);
-	interval_tree_remove(&access, &stub->pages.access_itree);
-
-	KUNIT_EXPECT_EQ(test, stub->unmapped, STUB_PAGES * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, stub->pages.npinned, 1);
-	KUNIT_EXPECT_EQ(test, atomic64_read(&mm->pinned_vm), 1);
-	page_ref_sub(pages + 2, GUP_PIN_COUNTING_BIAS);
-	for (i = 0; i != STUB_PAGES; i++) {
-		KUNIT_EXPECT_EQ(test, page_ref_count(pages + i), 1);
-		__free_page(pages + i);
-	}
-}
-
 static void test_unfill_around_access(struct kunit *test)
 {
-	check_unfill_around_access(test, SIZE_MAX);
-	check_unfill_around_access(test, 2 * PAGE_SIZE);
-	check_unfill_around_access(test, PAGE_SIZE);
+	struct stub *stub = test->priv;
+	unsigned int limit;
+
+	for (limit = STUB_PAGES; limit; limit--) {
+		stub->lookup_limit = limit * PAGE_SIZE;
+		pin_pages(test, 0, 1, 2, 3);
+		check_unfill_around(test, 2, 2, STUB_PAGES, BIT(2));
+	}
+
+	stub->domain.ops = &stub_single_ops;
+	pin_pages(test, 0, 1, 2, 3);
+	check_unfill_around(test, 2, 2, STUB_PAGES, BIT(2));
 }
+
+#ifdef CONFIG_IOMMUFD_TEST
+/*
+ * An access keeps all that was unmapped together with the page before it, and
+ * the page that follows, where another run begins. A batch has room for one
+ * run.
+ */
+static void test_unfill_one_by_one(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+	size_t limit = iommufd_test_memory_limit;
+
+	iommufd_test_memory_limit = sizeof(*stub->vecs);
+	pin_pages(test, 0, 1, 4, 5);
+	check_unfill_around(test, 1, 2, STUB_PAGES, BIT(1) | BIT(2));
+
+	stub->domain.ops = &stub_single_ops;
+	pin_pages(test, 0, 1, 4, 5);
+	check_unfill_around(test, 1, 2, STUB_PAGES, BIT(1) | BIT(2));
+	iommufd_test_memory_limit = limit;
+}
+#endif
 
 /* Whether it is mapped or not, the batch has whole pages before and after */
 static void test_map_parts_of_pages(struct kunit *test)
@@ -462,48 +553,6 @@ static void test_map_dmabuf_again(struct kunit *test)
 			IOMMU_READ | IOMMU_WRITE | IOMMU_MMIO);
 }
 
-/* A driver without extents is asked once for each of its pages */
-static void check_lookups(struct kunit *test, unsigned int first,
-			  unsigned int max_vecs, int num_vecs,
-			  unsigned int lookups)
-{
-	struct stub *stub = test->priv;
-
-	stub->lookups = 0;
-	KUNIT_EXPECT_EQ(test,
-			iommu_iova_to_phys_extents(&stub->domain,
-						   STUB_IOVA + first * PAGE_SIZE,
-						   (STUB_PAGES - first) * PAGE_SIZE,
-						   stub->vecs, max_vecs),
-			num_vecs);
-	KUNIT_EXPECT_EQ(test, stub->lookups, lookups);
-}
-
-static void test_lookups(struct kunit *test)
-{
-	struct stub *stub = test->priv;
-
-	stub->domain.ops = &stub_single_ops;
-	/* With smaller pages it is in steps of PAGE_SIZE all the same */
-	stub->domain.pgsize_bitmap = PAGE_SIZE | PAGE_SIZE / 4;
-	set_pfns(stub, 20, 21, 30, 31);
-	check_lookups(test, 0, 4, 2, 4);
-	KUNIT_EXPECT_EQ(test, stub->vecs[1].paddr, PFN_PHYS(30));
-	KUNIT_EXPECT_EQ(test, stub->vecs[1].len, 2 * PAGE_SIZE);
-	/* The one that does not fit shows where the first one ends */
-	check_lookups(test, 0, 1, 1, 3);
-	KUNIT_EXPECT_EQ(test, stub->vecs[0].len, 2 * PAGE_SIZE);
-
-	/* With larger ones it is in those, from wherever the range begins */
-	stub->domain.pgsize_bitmap = 4 * PAGE_SIZE;
-	set_pfns(stub, 20, 21, 22, 23);
-	check_lookups(test, 0, 4, 1, 1);
-	KUNIT_EXPECT_EQ(test, stub->vecs[0].len, 4 * PAGE_SIZE);
-	check_lookups(test, 1, 4, 1, 1);
-	KUNIT_EXPECT_EQ(test, stub->vecs[0].paddr, PFN_PHYS(21));
-	KUNIT_EXPECT_EQ(test, stub->vecs[0].len, 3 * PAGE_SIZE);
-}
-
 static int pages_test_init(struct kunit *test)
 {
 	struct stub *stub = kunit_kzalloc(test, sizeof(*stub), GFP_KERNEL);
@@ -539,11 +588,13 @@ static struct kunit_case pages_test_cases[] = {
 	KUNIT_CASE(test_lost_page),
 	KUNIT_CASE(test_unfill_with_lost_page),
 	KUNIT_CASE(test_unfill_around_access),
+#ifdef CONFIG_IOMMUFD_TEST
+	KUNIT_CASE(test_unfill_one_by_one),
+#endif
 	KUNIT_CASE(test_map_parts_of_pages),
 	KUNIT_CASE(test_map_small_pages),
 	KUNIT_CASE(test_map_without_sync),
 	KUNIT_CASE(test_map_dmabuf_again),
-	KUNIT_CASE(test_lookups),
 	{}
 };
 
