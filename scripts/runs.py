@@ -20,9 +20,7 @@ import table  # noqa: E402 pylint: disable=wrong-import-position
 
 def check_rows(runs):
 	"""Each says what it is for, and has a kernel of its architecture"""
-	with open(os.path.join(common.TOP, 'scripts', 'conf', 'kernels'), encoding='utf-8') as file:
-		kernels = {words[0]: words[1] for words in map(str.split, file)
-			   if words and not words[0].startswith('#')}
+	kernels = {words[0]: words[1] for words in common.conf_rows('kernels')}
 	for run in runs:
 		if not run.purpose:
 			common.die(f'{table.TABLE}: [{run.name}]: for is missing',

@@ -41,12 +41,14 @@ def pins(*words):
 	return result.stdout.split()
 
 
-def groups():
-	"""The groups of guest runs, and what each is for"""
-	with open(os.path.join(TOP, 'scripts', 'conf', 'groups'), encoding='utf-8') as file:
-		rows = [line.split(maxsplit=1) for line in file
+def conf_rows(name, columns=0):
+	"""
+	A table of scripts/conf: the words of each row. Of a number of columns the last one has
+	what is left of the line.
+	"""
+	with open(os.path.join(TOP, 'scripts', 'conf', name), encoding='utf-8') as file:
+		return [line.strip().split(maxsplit=columns - 1) for line in file
 			if line.strip() and not line.startswith('#')]
-	return {word: purpose.strip() for word, purpose in rows}
 
 
 # The stack of patches, and what is made of it

@@ -242,11 +242,9 @@ def patches_in(tree):
 
 def branch_of(kernel):
 	"""The branch that a kernel of the table is built from; none: what is checked out"""
-	with open(os.path.join(common.TOP, 'scripts', 'conf', 'kernels'), encoding='utf-8') as file:
-		for line in file:
-			name, _, fragment, *_ = [*line.split(), '', '', '']
-			if name == kernel and fragment.startswith('@'):
-				return fragment[1:]
+	for name, _, fragment, *_ in common.conf_rows('kernels'):
+		if name == kernel and fragment.startswith('@'):
+			return fragment[1:]
 	return None
 
 

@@ -27,7 +27,7 @@ from common import BASE, GDB, READ_ERRORS, STACKS, TOP, TableError, die, lines, 
 TABLE = os.environ.get('RUNS', os.path.join(TOP, 'scripts', 'conf', 'runs.cfg'))
 
 ARCHES = arches.read()
-GROUPS = common.groups()
+GROUPS = dict(common.conf_rows('groups', 2))
 
 DEFAULTS = {
 	'for': '',
