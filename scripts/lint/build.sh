@@ -119,6 +119,15 @@ alike()
 		done | tail -n 1
 }
 
+# changes_options: print @options if this diff -U0 of Kconfig files and Makefiles does more
+# than ask for new KUnit tests, which a configuration without KUnit does not see
+changes_options()
+{
+	awk '/^(---|[+][+][+]) / { makefile = /Makefile$/; next }
+		/^-/ || /^[+](menu)?config / && !/KUNIT/ || /^[+]/ && makefile && !/KUNIT/ { found = 1 }
+		END { if (found) print "@options" }'
+}
+
 # remember: the reports in the log take the place of what the same objects said before
 remember()
 {
