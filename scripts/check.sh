@@ -15,5 +15,6 @@ if [[ ! $GIVEN ]]; then
 	take_stack "$base"
 fi
 "$TOP/scripts/run/table.py" > /dev/null || exit 1
+"$TOP/scripts/run/report" --words || exit 1
 "$TOP/scripts/tree.sh" || exit 1
 exec "$TOP/scripts/run/all"

@@ -27,7 +27,11 @@ from common import BASE, GDB, READ_ERRORS, STACKS, TOP, TableError, die, lines, 
 TABLE = os.environ.get('RUNS', os.path.join(TOP, 'scripts', 'conf', 'runs.cfg'))
 
 ARCHES = arches.read()
-GROUPS = dict(common.conf_rows('groups', 2))
+try:
+	GROUPS = dict(common.conf_rows('groups', 2))
+except ValueError:
+	die('scripts/conf/groups: a group does not say what it is for',
+	    'say it behind its name, on the same line')
 
 DEFAULTS = {
 	'for': '',
@@ -312,7 +316,8 @@ def choose(args):
 		found = of_programs(found, args.tests) or found
 	if GDB and [run.arch for run in found] == ['um']:
 		die(f'GDB=1: {found[0].name} runs in User-mode Linux, not in QEMU',
-		    'leave GDB= out; build/BASE/kernel has its kernel, a program that gdb can start')
+		    f'leave GDB= out: that makes build/{BASE}/kernel/'
+		    f'{found[0].kernel.removesuffix(".gdb")}/linux, a program that gdb can start')
 	qemu.check_accel(found)
 	return found
 
