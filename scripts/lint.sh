@@ -45,11 +45,7 @@ TRACKS=(
 # series_here: those of this stack that are at home on it
 series_here()
 {
-	local series
-
-	for series in $(listed_series); do
-		[[ $(home_of "$series") != "$BASE" ]] || echo "$series"
-	done
+	homes | awk -v base="$BASE" '$2 == base { print $1 }'
 }
 
 # units: all there is to check, a line each: KIND UNIT SERIES PARENT COMMIT PATCH START,
@@ -160,7 +156,7 @@ wait_for_unit()
 
 	until (($(finished | wc -l) == ${#CHECKS[@]})); do
 		kill -0 "${pids[@]}" 2> /dev/null || break
-		sleep 0.2
+		sleep 0.5
 		((EPOCHSECONDS - shown < PATIENCE)) || {
 			shown=$EPOCHSECONDS
 			show_wait

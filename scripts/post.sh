@@ -115,6 +115,8 @@ clone()
 	# The files that b4 looks at, and those of the patches. Kconfig tells it
 	# that this is the kernel.
 	pgit config core.sparseCheckout true
+	# git am writes the index for each patch: the part that changes, not all of it
+	pgit config core.splitIndex true
 	mkdir -p "$CLONE/.git/info"
 	{
 		printf '/%s\n' Kconfig .mailmap .gitattributes

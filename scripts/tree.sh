@@ -181,15 +181,11 @@ update()
 # up_to_date: the branches are there, and made from the patches as they are now
 up_to_date()
 {
-	local series
-
 	{
 		is_bare || has_worktree
 	} || return 1
 	[[ $(kgit rev-parse -q --verify refs/pipeline/patches) == $(manifest | kgit hash-object --stdin) ]] || return 1
-	for series in $(listed_series); do
-		[[ $(commit_of "refs/heads/$series") ]] || return 1
-	done
+	[[ ! $(comm -23 <(listed_series | sort) <(kgit for-each-ref --format='%(refname:lstrip=2)' refs/heads | sort)) ]]
 }
 
 # base_is_pinned: there is a base, of the pinned version, from what KERNEL= names
@@ -229,13 +225,18 @@ if up_to_date; then
 else
 	update
 fi
-stale_variants > "$BUILD/log/variants.log"
+# That takes seconds, and all of it is in patches/.
+[[ -e $BUILD/log/variants.log && ! $(find "$PATCHES" -newer "$BUILD/log/variants.log" -print -quit) ]] ||
+	stale_variants > "$BUILD/log/variants.log"
 while IFS= read -r line; do
 	note "patches/$line"
 done < "$BUILD/log/variants.log"
-step "$TREE_NAME is Linux $BASE$(listed_series | while read -r series; do
-	printf ' + %s (%d)' "$series" "$(patches_of "$series" | wc -l)"
-done)"
+step "$TREE_NAME is Linux $BASE$(listed_patches | awk -F/ '
+	!number[$1]++ { names[++n] = $1 }
+	END {
+		for (i = 1; i <= n; i++)
+			printf " + %s (%d)", names[i], number[names[i]]
+	}')"
 if has_worktree; then
 	head=$(kgit symbolic-ref -q --short HEAD) || head="$(kgit rev-parse --short=12 HEAD)"
 	[[ $head == "$(listed_series | tail -n 1)" ]] ||

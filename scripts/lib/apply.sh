@@ -34,7 +34,7 @@ import_source()
 # git_am ARG...: git in the work tree that patches are applied in, $AM
 git_am()
 {
-	kgit -C "$AM" -c core.sparseCheckout=true "$@"
+	kgit -C "$AM" -c core.sparseCheckout=true -c core.splitIndex=true "$@"
 }
 
 # add_am_tree: make that work tree at the base, with no files but those that the

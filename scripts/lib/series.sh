@@ -81,18 +81,20 @@ original_of()
 	echo "${1%%/*}/${1##*/}"
 }
 
-# home_of SERIES: the newest kernel whose stack has it; nothing for a new series
-home_of()
+# homes: "<series> <base>" for each series, with the newest kernel whose stack has it
+homes()
 {
-	local base patches
+	local base
 
 	for base in $(stacks | sort -rV); do
-		patches=$(listed_patches "$base")
-		if grep -q "^$1/" <<< "$patches"; then
-			echo "$base"
-			return
-		fi
-	done
+		listed_patches "$base" | sed "s,/.*, $base,"
+	done | awk '!seen[$1]++'
+}
+
+# home_of SERIES: that kernel; nothing for a new series
+home_of()
+{
+	homes | awk -v series="$1" '$1 == series { print $2 }'
 }
 
 # listed_series: the names of the series, in the order applied
@@ -145,17 +147,26 @@ uncommitted()
 # moved_branches: what the branches and notes have that patches/ does not
 moved_branches()
 {
-	local series head applied
+	local series applied head
 
+	# One that was never applied, of a new series, is compared with the kernel.
 	{
-		kgit for-each-ref --format='%(refname:lstrip=3)' refs/pipeline/applied
-		listed_series
-	} | sort -u |
-		while read -r series; do
-			head=$(commit_of "refs/heads/$series")
-			applied=refs/pipeline/applied/$series
-			[[ $(commit_of "$applied") ]] || applied=refs/pipeline/applied/base
-			[[ $head && $head != "$(commit_of "$applied")" ]] || continue
+		listed_series | sed 's,^,listed ,'
+		kgit for-each-ref --format='%(refname) %(objectname)' refs/heads refs/pipeline/applied
+	} | awk '
+		{ name = $1 == "listed" ? $2 : $1 }
+		sub("^refs/heads/", "", name) { head[name] = $2; next }
+		sub("^refs/pipeline/applied/", "", name) { applied[name] = $2 }
+		!seen[name]++ { names[++n] = name }
+		END {
+			for (i = 1; i <= n; i++) {
+				name = names[i]
+				from = name in applied ? applied[name] : applied["base"]
+				if (name in head && head[name] != from)
+					print name, from, head[name]
+			}
+		}' |
+		while read -r series applied head; do
 			echo "branch $series is not as it was applied (> in it, < no longer in it):"
 			kgit log --oneline --no-decorate --left-right "$applied...$head"
 		done
@@ -393,14 +404,10 @@ check_listed()
 			comm -3 - <(cd "$PATCHES" 2> /dev/null &&
 				find . -name '*.patch' ! -name '0000-*' | sed 's,^\./,,' | without_ports | sort) |
 			sed -E 's/^[^\t]/no such file: &/; s/^\t/in no list: /'
-		stacks | while read -r base; do
-			listed_patches "$base" | awk -F/ -v base="$base" 'NF == 3 && $2 != base {
-				print "in series/" base ", but a variant for another kernel: " $0 }'
-		done
-		for base in $(listed_series); do
-			base=$(home_of "$base")/$base
-			listed_patches "${base%/*}" | awk -F/ -v base="${base%/*}" -v series="${base#*/}" '
-				$1 == series && NF == 3 { print "a variant, where the series is at home: " $0 }'
+		for base in $(stacks); do
+			listed_patches "$base" | awk -F/ -v base="$base" -v at_home=" $(homes | paste -sd' ') " '
+				NF == 3 && $2 != base { print "in series/" base ", but a variant for another kernel: " $0 }
+				NF == 3 && index(at_home, " " $1 " " base " ") { print "a variant, where the series is at home: " $0 }'
 		done
 	} > "$log"
 	[[ ! -s $log ]] || die "the lists in series/ and the folder patches/ differ" "$log" \
