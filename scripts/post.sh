@@ -163,6 +163,13 @@ apply()
 		done
 }
 
+# in_order SERIES...: in the order of the stack, and last what it has not
+in_order()
+{
+	listed_series | grep -xF -f <(printf '%s\n' "$@") || :
+	printf '%s\n' "$@" | grep -vxF -f <(listed_series) || :
+}
+
 # template COMMIT: what b4 puts around the prose. A commit is named as the base
 # only when others have it.
 template()
@@ -242,7 +249,7 @@ rm -rf "$DIR"
 mkdir -p "$DIR"
 clone "$commit"
 check_base
-for name in "${PREREQUISITES[@]}"; do
+for name in $(in_order "${PREREQUISITES[@]}"); do
 	apply "$name"
 done
 pgit checkout -q -b "b4/$SERIES"

@@ -6,8 +6,8 @@ What scripts/post.sh needs to know of b4.yaml (which documents its keys), and of
 mails. SERIES is one of b4.yaml.
 
 	posting.py list			the series
-	posting.py fields SERIES	three lines: prefixes, prerequisites, revision; of
-					one that is to be posted
+	posting.py fields SERIES	three lines: prefixes, prerequisites and what
+					these need, revision; of one that is to be posted
 	posting.py not-posted SERIES	why it is not to be posted, if it is not
 	posting.py recipients SERIES	who gets it, a line each
 	posting.py cover SERIES		from a cover letter's headers and prose on
@@ -106,14 +106,25 @@ def posting(name):
 	return entry
 
 
+def needed(name):
+	"""The series that one needs, and those that these need, each once."""
+	table = load()
+	names = [name]
+	for other in names:
+		entry = table.get(other)
+		if isinstance(entry, dict):
+			names += [new for new in entry['prerequisites'] if new not in names]
+	return names[1:]
+
+
 def show_fields(name):
 	"""One field a line, those that may be empty first."""
 	entry = posting(name)
 	if 'not-posted' in entry:
 		raise PostingError(f'SERIES={name} is not to be posted: {entry["not-posted"]}',
 				   'if that has changed, remove not-posted from its entry in b4.yaml')
-	for words in entry['prefixes'], entry['prerequisites']:
-		print(*words)
+	print(*entry['prefixes'])
+	print(*needed(name))
 	print(entry['revision'])
 
 
