@@ -13,6 +13,9 @@ if [[ ! $GIVEN ]]; then
 	take_stack "$base"
 fi
 chosen=$(ALL=1 T='' "$TOP/scripts/run/table.py") || exit
+number=$(wc -l <<< "$chosen")
+[[ ! ${RUN:-} ]] || ((number == 1)) ||
+	note "RUN=$RUN: the first of $number runs is taken: $(cut -d' ' -f1 <<< "$chosen" | paste -sd' ')"
 read -r RUN _ <<< "$chosen"
 "$TOP/scripts/tree.sh" || exit 1
 export RUN T=

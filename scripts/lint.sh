@@ -38,8 +38,9 @@ RESULTS=$LINT/results
 TRACKS=(
 	'build sparse kernel'
 	'coccinelle'
-	'apply checkpatch tags overlays'
-	'kernel-doc sphinx maintainers'
+	'apply overlays'
+	'checkpatch tags maintainers'
+	'kernel-doc sphinx'
 )
 
 # series_here: those of this stack that are at home on it
@@ -251,6 +252,8 @@ done
 [[ ! $KDIR ]] || git -C "$KDIR" -c safe.directory='*' rev-parse -q --git-dir > /dev/null 2>&1 ||
 	die "KDIR=$KDIR is no git tree" "" "name a clone of the kernel's own repository, or leave KDIR= out"
 ((${#CHECKS[@]})) || die "no check matches T=$T" "" "one of: ${TRACKS[*]}"
+wrong=$(wrong_rows)
+[[ ! $wrong ]] || die "scripts/conf/lint: ${wrong//$'\n'/; }" "" "its first lines say what a row has"
 [[ $(rows '*') ]] || die "no configuration matches ROW=$ROW" "" "one of: $(ROW='*' rows '*' | paste -sd' ')"
 "$TOP/scripts/tree.sh" || exit
 mkdir -p "$LINT/log"

@@ -34,6 +34,18 @@ rows()
 	done < <(grep -Ev '^(#|$|when\s)' "$TOP/scripts/conf/lint")
 }
 
+# wrong_rows: what is wrong with the table
+wrong_rows()
+{
+	awk '
+		/^(#|$)/ { next }
+		$1 == "when" { named[$2]; next }
+		seen[$1]++ { print "the row " $1 " is there twice" }
+		NF < 6 { print "the row " $1 " has no fragments" }
+		$4 != "kernel" && !($4 in named) { print "the row " $1 " is built when " $4 ", and there is no such line" }
+		' "$TOP/scripts/conf/lint"
+}
+
 # row NAME: its line of the table, as variables
 row()
 {

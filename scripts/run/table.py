@@ -27,11 +27,22 @@ from common import BASE, GDB, READ_ERRORS, STACKS, TOP, TableError, die, lines, 
 TABLE = os.environ.get('RUNS', os.path.join(TOP, 'scripts', 'conf', 'runs.cfg'))
 
 ARCHES = arches.read()
-try:
-	GROUPS = dict(common.conf_rows('groups', 2))
-except ValueError:
-	die('scripts/conf/groups: a group does not say what it is for',
-	    'say it behind its name, on the same line')
+
+
+def read_groups():
+	"""What each group is for"""
+	groups = {}
+	for name, *purpose in common.conf_rows('groups', 2):
+		if not purpose:
+			die(f'scripts/conf/groups: {name} does not say what it is for',
+			    'say it behind its name, on the same line')
+		if name in groups:
+			die(f'scripts/conf/groups: {name} is there twice', 'leave one of them')
+		groups[name] = purpose[0]
+	return groups
+
+
+GROUPS = read_groups()
 
 DEFAULTS = {
 	'for': '',
