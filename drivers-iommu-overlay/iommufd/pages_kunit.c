@@ -10,7 +10,7 @@
 #define STUB_IOVA	(64 * PAGE_SIZE)
 #define STUB_PAGES	4
 /* So far that the array of a batch is not on the stack */
-#define STUB_INDEX	16
+#define STUB_INDEX	BATCH_BACKUP_SIZE
 #define STUB_LAST_INDEX	(STUB_INDEX + STUB_PAGES - 1)
 #define STUB_BLOCK_ORDER 3
 
@@ -463,16 +463,17 @@ static void test_unfill_around_access(struct kunit *test)
 static void test_unfill_one_by_one(struct kunit *test)
 {
 	struct stub *stub = test->priv;
+	const struct iommu_domain_ops *ops[] = { &stub_ops, &stub_single_ops };
 	size_t limit = iommufd_test_memory_limit;
+	unsigned int i;
 
-	iommufd_test_memory_limit = sizeof(*stub->vecs);
-	pin_pages(test, 0, 1, 4, 5);
-	check_unfill_around(test, 1, 2, STUB_PAGES, BIT(1) | BIT(2));
-
-	stub->domain.ops = &stub_single_ops;
-	pin_pages(test, 0, 1, 4, 5);
-	check_unfill_around(test, 1, 2, STUB_PAGES, BIT(1) | BIT(2));
-	iommufd_test_memory_limit = limit;
+	for (i = 0; i != ARRAY_SIZE(ops); i++) {
+		stub->domain.ops = ops[i];
+		pin_pages(test, 0, 1, 4, 5);
+		iommufd_test_memory_limit = sizeof(*stub->vecs);
+		check_unfill_around(test, 1, 2, STUB_PAGES, BIT(1) | BIT(2));
+		iommufd_test_memory_limit = limit;
+	}
 }
 #endif
 
