@@ -205,6 +205,22 @@ base_is_pinned()
 			"make distclean, then again; or leave KERNEL= out"
 }
 
+# note_variants: those that are not of the original as it is now. To look takes seconds,
+# and finds the same until patches/ changes. A list that was not finished is not kept.
+note_variants()
+{
+	local log=$BUILD/log/variants.log line
+
+	[[ -d $PATCHES ]] || return 0
+	if [[ ! -e $log || $(find "$PATCHES" -newer "$log" -print -quit) ]]; then
+		stale_variants > "$log.new"
+		mv "$log.new" "$log"
+	fi
+	while IFS= read -r line; do
+		note "patches/$line"
+	done < "$log"
+}
+
 case $TOP in
 *[:[:space:]]*) die "the path $TOP has a space or a colon, which the kernel's build cannot take" "" \
 	"move this clone" ;;
@@ -225,12 +241,7 @@ if up_to_date; then
 else
 	update
 fi
-# That takes seconds, and all of it is in patches/.
-[[ -e $BUILD/log/variants.log && ! $(find "$PATCHES" -newer "$BUILD/log/variants.log" -print -quit) ]] ||
-	stale_variants > "$BUILD/log/variants.log"
-while IFS= read -r line; do
-	note "patches/$line"
-done < "$BUILD/log/variants.log"
+note_variants
 step "$TREE_NAME is Linux $BASE$(listed_patches | awk -F/ '
 	!number[$1]++ { names[++n] = $1 }
 	END {

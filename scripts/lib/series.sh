@@ -393,9 +393,10 @@ fingerprint()
 # check_listed: the lists and the folders name the same patches
 check_listed()
 {
-	local log=$BUILD/log/series.log base
+	local log=$BUILD/log/series.log base at_home
 
 	mkdir -p "${log%/*}"
+	at_home=" $(homes | paste -sd' ') "
 	{
 		for base in $(stacks); do
 			listed_patches "$base"
@@ -405,7 +406,7 @@ check_listed()
 				find . -name '*.patch' ! -name '0000-*' | sed 's,^\./,,' | without_ports | sort) |
 			sed -E 's/^[^\t]/no such file: &/; s/^\t/in no list: /'
 		for base in $(stacks); do
-			listed_patches "$base" | awk -F/ -v base="$base" -v at_home=" $(homes | paste -sd' ') " '
+			listed_patches "$base" | awk -F/ -v base="$base" -v at_home="$at_home" '
 				NF == 3 && $2 != base { print "in series/" base ", but a variant for another kernel: " $0 }
 				NF == 3 && index(at_home, " " $1 " " base " ") { print "a variant, where the series is at home: " $0 }'
 		done

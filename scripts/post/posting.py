@@ -21,6 +21,7 @@ mails. SERIES is one of b4.yaml.
 import email
 import email.policy
 import email.utils
+import functools
 import json
 import os
 import re
@@ -64,6 +65,7 @@ Loader.add_constructor(
 	yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, no_duplicates)
 
 
+@functools.cache
 def load():
 	"""All of b4.yaml, by series."""
 	try:
@@ -108,12 +110,9 @@ def posting(name):
 
 def needed(name):
 	"""The series that one needs, and those that these need, each once."""
-	table = load()
 	names = [name]
 	for other in names:
-		entry = table.get(other)
-		if isinstance(entry, dict):
-			names += [new for new in entry['prerequisites'] if new not in names]
+		names += [new for new in posting(other)['prerequisites'] if new not in names]
 	return names[1:]
 
 
