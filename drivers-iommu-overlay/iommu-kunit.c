@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit tests of iommu_iova_to_phys_extents() for a driver that can translate
- * single IOVAs only. The domain is a stub.
+ * KUnit tests of what iommu_iova_to_phys_extents() does itself, for a driver that
+ * can translate single IOVAs only. The domain is a stub.
  */
 #include <kunit/test.h>
 #include <linux/iommu.h>
@@ -118,6 +118,41 @@ static void test_hole(struct kunit *test)
 	check_lookup(test, 2 * PAGE_SIZE, 4, -ENOENT, 1);
 }
 
+/* What is refused without asking the driver */
+static void test_errors(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+	struct iommu_domain *domain = &stub->domain;
+	const dma_addr_t last = ~(dma_addr_t)0;
+
+	domain->pgsize_bitmap = PAGE_SIZE;
+	set_pfns(stub, 20, 21, 22, 23);
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_iova_to_phys_extents(domain, STUB_IOVA, 0,
+						   stub->vecs, STUB_PAGES));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_iova_to_phys_extents(domain, STUB_IOVA, PAGE_SIZE,
+						   stub->vecs, 0));
+	KUNIT_EXPECT_EQ(test, -EOVERFLOW,
+			iommu_iova_to_phys_extents(domain, last, 2, stub->vecs,
+						   STUB_PAGES));
+	KUNIT_EXPECT_EQ(test, stub->lookups, 0);
+}
+
+/* Domains that need no driver: every IOVA is translated to itself, or none is */
+static void test_no_paging(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+
+	stub->domain.type = IOMMU_DOMAIN_IDENTITY;
+	check_lookup(test, PAGE_SIZE / 2, 1, 1, 0);
+	check_vec(test, 0, STUB_IOVA + PAGE_SIZE / 2,
+		  STUB_PAGES * PAGE_SIZE - PAGE_SIZE / 2);
+
+	stub->domain.type = IOMMU_DOMAIN_BLOCKED;
+	check_lookup(test, 0, 1, -ENOENT, 0);
+}
+
 static int iommu_test_init(struct kunit *test)
 {
 	struct stub *stub = kunit_kzalloc(test, sizeof(*stub), GFP_KERNEL);
@@ -133,6 +168,8 @@ static struct kunit_case iommu_test_cases[] = {
 	KUNIT_CASE(test_small_pages),
 	KUNIT_CASE(test_large_pages),
 	KUNIT_CASE(test_hole),
+	KUNIT_CASE(test_errors),
+	KUNIT_CASE(test_no_paging),
 	{}
 };
 
