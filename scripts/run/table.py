@@ -325,7 +325,11 @@ def choose(args):
 		    f'Slow ones, for ALL=1 or by name: {slow}. Groups: {" ".join(GROUPS)}')
 	if args.tests:
 		found = of_programs(found, args.tests) or found
-	if GDB and [run.arch for run in found] == ['um']:
+	if GDB and len(found) > 1:
+		names = ' '.join(run.name for run in found)
+		die(f'GDB=1 is for one run, these are {len(found)}: {names}',
+		    'RUN=<one of them> GDB=1')
+	if GDB and found[0].arch == 'um':
 		die(f'GDB=1: {found[0].name} runs in User-mode Linux, not in QEMU',
 		    f'leave GDB= out: that makes build/{BASE}/kernel/'
 		    f'{found[0].kernel.removesuffix(".gdb")}/linux, a program that gdb can start')
