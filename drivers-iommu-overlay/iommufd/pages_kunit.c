@@ -225,6 +225,37 @@ static void test_batch_merges(struct kunit *test)
 	check_batch(test, 1, 20, 3, 3);
 }
 
+/* Pages that were pinned are added by runs, in which each follows the last */
+static void test_batch_from_pages(struct kunit *test)
+{
+	struct page *block = alloc_pages(GFP_KERNEL, STUB_BLOCK_ORDER);
+	struct stub *stub = test->priv;
+	struct page *pages[STUB_PAGES];
+	unsigned long pfn;
+
+	static_assert(STUB_PAGES == 4);
+	KUNIT_ASSERT_NOT_NULL(test, block);
+	pages[0] = block + 1;
+	pages[1] = block + 2;
+	pages[2] = block + 4;
+	pages[3] = block + 3;
+	pfn = page_to_pfn(block);
+
+	batch_from_pages(&stub->batch, pages, STUB_PAGES);
+	KUNIT_EXPECT_EQ(test, vec_pfn(&stub->vecs[0]), pfn + 1);
+	KUNIT_EXPECT_EQ(test, vec_npfns(&stub->vecs[0]), 2);
+	KUNIT_EXPECT_EQ(test, vec_pfn(&stub->vecs[1]), pfn + 4);
+	KUNIT_EXPECT_EQ(test, vec_npfns(&stub->vecs[1]), 1);
+	check_batch(test, 3, pfn + 3, 1, 4);
+
+	/* No room */
+	batch_clear(&stub->batch);
+	stub->batch.array_size = 1;
+	batch_from_pages(&stub->batch, pages, STUB_PAGES);
+	check_batch(test, 1, pfn + 1, 2, 2);
+	__free_pages(block, STUB_BLOCK_ORDER);
+}
+
 /* The driver may end a call where it wants */
 static void test_batch_takes_calls(struct kunit *test)
 {
@@ -582,6 +613,7 @@ static int pages_test_init(struct kunit *test)
 
 static struct kunit_case pages_test_cases[] = {
 	KUNIT_CASE(test_batch_merges),
+	KUNIT_CASE(test_batch_from_pages),
 	KUNIT_CASE(test_batch_takes_calls),
 	KUNIT_CASE(test_batch_continues),
 	KUNIT_CASE(test_batch_has_whole_pages),
