@@ -9,16 +9,17 @@ GIVEN=${BASE:-}
 . "$(dirname "$0")/lib/common.sh"
 
 if [[ ! $GIVEN ]]; then
-	base=$(GDB='' ALL=1 T='' "$TOP/scripts/run/table.py" --stack) || exit 1
+	base=$(ALL=1 T='' "$TOP/scripts/run/table.py" --stack) || exit 1
 	take_stack "$base"
 fi
+# A debugger is for one run, which is chosen here
 chosen=$(GDB='' ALL=1 T='' "$TOP/scripts/run/table.py") || exit
 number=$(wc -l <<< "$chosen")
 [[ ! ${RUN:-} ]] || ((number == 1)) ||
 	note "RUN=$RUN: the first of $number runs is taken: $(cut -d' ' -f1 <<< "$chosen" | paste -sd' ')"
 read -r RUN _ <<< "$chosen"
 export RUN T=
-"$TOP/scripts/run/table.py" > /dev/null || exit 1
+[[ ! ${GDB:-} ]] || "$TOP/scripts/run/table.py" > /dev/null || exit 1
 "$TOP/scripts/tree.sh" || exit 1
 "$TOP/scripts/run/prepare" || exit
 step "boot $RUN; the tests are in PATH, 'exit' or Ctrl-A x ends it"
