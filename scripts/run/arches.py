@@ -32,6 +32,7 @@ class Arch:
 	append: str
 	terminal: str
 	serial: str
+	idle: str
 	kselftest: str = ''
 	debian: str = ''
 	suite: str = ''

@@ -2,12 +2,14 @@
 """What the processors of a guest that hangs are at, as QEMU tells"""
 
 import bisect
+import fnmatch
 import json
 import os
 import re
 import socket
 import time
 
+import arches
 import common
 
 # QEMU's monitor for programs, and what it said, in the run's folder
@@ -20,8 +22,8 @@ LOOKS = 2
 PATIENCE = 10
 
 CPU = re.compile(r'^CPU#(\d+)', re.M)
-# As QEMU calls it: x86, POWER, arm64 and arm, riscv64
-COUNTER = re.compile(r'\b(?:[RE]IP=|NIP +|PC=|R15=|pc +)([0-9a-f]+)')
+# As QEMU calls it: x86, POWER, arm64, arm, riscv64. x86-64 has another R15.
+COUNTER = re.compile(r'\b(?:[RE]IP=|NIP +|PC=|R15=(?=[0-9a-f]{8}\b)|pc +)([0-9a-f]+)')
 
 
 def symbols(kernel):
@@ -66,28 +68,36 @@ def registers(path):
 
 
 def places(text, table):
-	"""A line for each processor, of what registers() returned"""
+	"""Each processor's number, and where it is, of what registers() returned"""
 	numbers_and_parts = CPU.split(text)[1:]
 	for number, part in zip(numbers_and_parts[::2], numbers_and_parts[1::2]):
 		counter = COUNTER.search(part)
-		at = name_of(int(counter.group(1), 16), table) if counter else 'unknown'
-		yield f'CPU {number} is at {at}'
+		yield number, name_of(int(counter.group(1), 16), table) if counter else 'unknown'
+
+
+def is_idle(arch, place):
+	"""Is that where the kernel of this architecture waits for an interrupt?"""
+	return any(fnmatch.fnmatchcase(place.partition('+')[0], pattern)
+		   for pattern in arch.idle.split())
 
 
 def processors(run, directory):
-	"""What to say of a guest that hangs: a line for each look at each processor"""
+	"""What to say of a guest that hangs, a line for each look at each processor; and
+	whether all of them were idle each time"""
 	table = symbols(os.path.join(common.BUILD, 'kernel', run.kernel))
 	# An address of a socket has 108 bytes; that of the folder may have more.
 	directory = os.path.relpath(directory)
 	path = os.path.join(directory, REGISTERS)
-	lines = []
+	found = []
 	try:
 		with open(path, 'w', encoding='utf-8') as log:
 			for _ in range(LOOKS):
 				time.sleep(1)
 				text = registers(os.path.join(directory, SOCKET))
 				log.write(text)
-				lines += places(text, table)
+				found += places(text, table)
 	except (OSError, ValueError) as error:
-		return [f'QEMU does not say what its processors are at: {error}']
-	return lines + [f'their registers: {path}']
+		return [f'QEMU does not say what its processors are at: {error}'], False
+	idle = all(is_idle(arches.find(run.arch), place) for _, place in found)
+	return ([f'CPU {number} is at {place}' for number, place in found]
+		+ [f'their registers: {path}']), bool(found) and idle

@@ -19,6 +19,9 @@ try:
 except ImportError:
 	common.die(f'no KTAP parser in the kernel tree {LINUX}', 'make tree')
 
+# Seconds that a guest on a busy machine may need beyond its own time limit
+SLACK = int(os.environ.get('SLACK', '60'))
+
 # What a test says that a part of the disk must hold
 DISK_HASH = re.compile(r'\s*# disk: (0x[0-9a-f]+) (0x[0-9a-f]+) sha256 ([0-9a-f]{64})$')
 
@@ -46,6 +49,8 @@ class Guest:
 		self.dir = directory
 		self.hung = False
 		self.processors = []	# what they were at when it hung
+		self.asleep = False	# it hung, and a time limit of its own passed by
+		self.begun = False	# the setup is done
 		self.ended = False
 		self.bailed_out = None
 		self.disk_hashes = []	# (offset, length, sha256)
@@ -57,23 +62,32 @@ class Guest:
 							stdout=subprocess.PIPE,
 							stderr=log, cwd=directory)
 
+	def look(self, quiet):
+		"""At a guest that hangs, and has been quiet for so long"""
+		self.hung = True
+		self.processors, idle = hang.processors(self.run, self.dir)
+		# init kills a test at its limit, and says so. Where it does not, and all
+		# processors wait for an interrupt, the timer's does not come.
+		limits = [test.limit for test in self.run.tests]
+		self.asleep = idle and self.begun and quiet > max(limits) + SLACK
+
 	def raw_lines(self):
 		"""The lines of the KTAP channel; kills the guest at its limit"""
 		deadline = self.started + self.run.timeout
 		channel = self.process.stdout.fileno()
+		spoke = self.started
 		rest = b''
 		with open(os.path.join(self.dir, 'ktap.log'), 'wb') as log:
 			while True:
 				left = None if common.GDB else max(deadline - time.monotonic(), 0)
 				if left == 0 or not select.select([channel], [], [], left)[0]:
-					self.hung = True
-					self.processors = hang.processors(self.run,
-									  self.dir)
+					self.look(time.monotonic() - spoke)
 					self.process.kill()
 					break
 				data = os.read(channel, 65536)
 				if not data:
 					break
+				spoke = time.monotonic()
 				log.write(data)
 				log.flush()
 				*whole, rest = (rest + data).split(b'\n')
@@ -92,6 +106,8 @@ class Guest:
 			line = raw.decode('utf-8', 'replace').rstrip('\r')
 			if line.startswith('Bail out! '):
 				self.bailed_out = line[len('Bail out! '):]
+			elif line.startswith('1..'):
+				self.begun = True
 			elif line == '# init: the end':
 				self.ended = True
 			elif line.lstrip().startswith('# init: '):

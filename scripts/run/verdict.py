@@ -180,11 +180,22 @@ def write(run, directory, seconds, result):
 	os.rename(path + '.new', path)
 
 
+def console_of(guest):
+	"""The kernel's log"""
+	return [line for line in common.read_text(os.path.join(guest.dir, 'console.log'))
+		if line.strip()]
+
+
+def slept(guest):
+	"""Did it hang in a way that only QEMU can make it: no processor gets its timer's
+	interrupt any more, and the kernel had nothing to complain about?"""
+	return guest.asleep and not console_reports(console_of(guest))
+
+
 def judge(run, guest, parsed, errors, pattern):
 	"""Everything that a run can do wrong: a Result, of what ktap.parse() returned"""
 	result = Result(run)
-	console = [line for line in common.read_text(os.path.join(guest.dir, 'console.log'))
-		   if line.strip()]
+	console = console_of(guest)
 
 	for number, suite in enumerate(parsed.subtests):
 		if suite.name:
