@@ -103,7 +103,9 @@ runs_of()
 		echo x86_64 x86_64-bench-stock bench-stock-trace-vtd
 	fi
 	echo x86_64 "x86_64-bench$stock" "bench$stock-vtd"
+	echo x86_64 "x86_64-bench$stock" "bench$stock-dma"
 	echo aarch64 "aarch64-bench$stock" "bench$stock-smmu"
+	echo aarch64 "aarch64-bench$stock" "bench$stock-smmu-dma"
 }
 
 # check_asked: refuse what AT= and RUN= cannot mean, before anything is built

@@ -10,6 +10,9 @@
  *	bench wait CDEV		how long a long GET_PA keeps others waiting
  *	bench array CDEV	an old kernel refuses GET_PA_ARRAY properly
  *	bench gup CDEV		what it costs to unpin memory, without the device
+ *	bench dma NS, bench smmu-dma NS
+ *				a driver of the kernel maps lists of pages; an instruction
+ *				takes NS nanoseconds
  *	bench trace CDEV	one call of each kind, for scripts/bench/trace.py; so do
  *	bench trace-iommufd CDEV and trace-type1 BDF behind an IOMMU
  *
@@ -44,6 +47,7 @@
 #endif
 
 #include <linux/iommufd.h>
+#include <linux/map_benchmark.h>
 #include <linux/memfd.h>
 #include <linux/mman.h>
 #include <linux/vfio.h>
@@ -735,6 +739,65 @@ static void unpin_memory(void)
 }
 
 /*
+ * Free memory of the kernel a page here and a page there: what it takes next is
+ * scattered. A page of a pipe is such memory, one of a process is not.
+ */
+static void scatter_free_pages(void)
+{
+	static char page[PAGE];
+	int i, j, pipes[2][2];
+
+	for (i = 0; i != 2; i++)
+		if (pipe(pipes[i]) || fcntl(pipes[i][1], F_SETPIPE_SZ, MIB) < 0)
+			err(1, "pipe");
+	for (j = 0; j != MIB / PAGE; j++)
+		for (i = 0; i != 2; i++)
+			if (write(pipes[i][1], page, PAGE) != PAGE)
+				err(1, "write to a pipe");
+	/* The other one stays */
+	close(pipes[0][0]);
+	close(pipes[0][1]);
+}
+
+/* The kernel's own benchmark tells units of 100 ns */
+static void map_list(const char *work, unsigned int num_pages,
+		     unsigned int ns_of_instruction)
+{
+	struct map_benchmark args = {
+		.threads = 1,
+		.seconds = 1,
+		.node = -1,
+		.dma_bits = 64,
+		.dma_dir = DMA_MAP_FROM_DEVICE,
+		.granule = num_pages,
+		.map_mode = DMA_MAP_BENCH_SG_MODE,
+	};
+	int fd = open("/sys/kernel/debug/dma_map_benchmark", O_RDWR);
+
+	if (fd < 0)
+		err(1, "/sys/kernel/debug/dma_map_benchmark");
+	XIOCTL(fd, DMA_MAP_BENCHMARK, &args);
+	figure_per_page(work, &memories[0], num_pages * PAGE, 1,
+			args.avg_map_100ns * 100 / ns_of_instruction);
+	close(fd);
+}
+
+static void map_lists(unsigned int ns_of_instruction)
+{
+	int i;
+
+	if (!ns_of_instruction)
+		errx(1, "how long does an instruction take?");
+	/* A kernel that has just started has pages that follow each other */
+	map_list("map_sg_adjacent", 256, ns_of_instruction);
+	for (i = 0; i != 4; i++)
+		scatter_free_pages();
+	map_list("map_sg", 1, ns_of_instruction);
+	map_list("map_sg", 16, ns_of_instruction);
+	map_list("map_sg", 256, ns_of_instruction);
+}
+
+/*
  * A debugger that stops at trace_begin() and takes single steps until trace_end()
  * sees each instruction of one call. Both are at addresses of their own.
  */
@@ -882,6 +945,10 @@ int main(int argc, char **argv)
 
 	if (!strcmp(mode, "gup")) {
 		unpin_memory();
+		return 0;
+	}
+	if (strstr(mode, "dma")) {
+		map_lists(strtoul(argv[2], NULL, 10));
 		return 0;
 	}
 

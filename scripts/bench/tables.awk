@@ -47,6 +47,8 @@ FNR == NR {
 		forms_table()
 	else if ($3 == "wait")
 		wait_table()
+	else if ($3 == "lists")
+		lists_table()
 	else if ($3 == "calls")
 		calls_table($4)
 	else if ($3 == "trace")
@@ -192,7 +194,12 @@ function summary_table()
 # Is it instructions per page?
 function is_cost(work)
 {
-	return work ~ /^(map|unmap)(_first)?$/ || work ~ /^(un)?pin$/ || work ~ /^get_pa/ && work != "get_pa_calls" || work == "pagemap"
+	return work ~ /^(map|unmap)(_first)?$/ || work ~ /^map_sg/ || work ~ /^(un)?pin$/ || work ~ /^get_pa/ && work != "get_pa_calls" || work == "pagemap"
+}
+
+function size(bytes)
+{
+	return bytes < MIB ? bytes / KIB " KiB" : bytes / MIB " MiB"
 }
 
 # All that was measured, not only what the other tables have, and takes longer
@@ -204,7 +211,7 @@ function slower_table(	i, f, n)
 		if (ratio(f[1], f[2], f[3], f[4], f[5]) + 0 <= 1)
 			continue
 		n++
-		row(f[1] ", " f[2] ", " f[3] ", " f[4] / MIB " MiB, " f[5],
+		row(f[1] ", " f[2] ", " f[3] ", " size(f[4]) ", " f[5],
 		    compared(f[1], f[2], f[3], f[4], f[5]))
 	}
 	if (!n)
@@ -367,6 +374,22 @@ function calls_table(platform,	g, n, one, label, page, windows, groups, i)
 		calls_of(label "close", one, "close", "both", 0, 0)
 	}
 	rule(3)
+}
+
+function lists_table()
+{
+	head("dma_map_sg(), instructions per page", heads "|ratio")
+	lists_of("VT-d", "dma")
+	lists_of("SMMU", "smmu-dma")
+	rule(num_columns + 1)
+}
+
+function lists_of(label, mode)
+{
+	row(label ", a page", compared(mode, "map_sg", "4K", 4 * KIB, 1))
+	row(label ", 16 scattered pages", compared(mode, "map_sg", "4K", 64 * KIB, 1))
+	row(label ", 256 scattered pages", compared(mode, "map_sg", "4K", MIB, 1))
+	row(label ", 256 adjacent pages", compared(mode, "map_sg_adjacent", "4K", MIB, 1))
 }
 
 function waited(work, bytes,	i, cells)
