@@ -603,6 +603,9 @@ int iommufd_ioas_noiommu_get_pa_array(struct iommufd_ucmd *ucmd)
 		return -EINVAL;
 	if (cmd->iova >= ULONG_MAX)
 		return -EOVERFLOW;
+	/* So that no later check depends on how much of it is written */
+	if (!access_ok(array.uptr, size_mul(cmd->entry_num, cmd->entry_len)))
+		return -EFAULT;
 	array.last_iova = noiommu_last_iova(cmd->iova, cmd->length);
 
 	ioas = iommufd_get_ioas(ucmd->ictx, cmd->ioas_id);
