@@ -20,7 +20,7 @@ except ImportError:
 	common.die(f'no KTAP parser in the kernel tree {LINUX}', 'make tree')
 
 # Seconds that a guest on a busy machine may need beyond its own time limit
-SLACK = int(os.environ.get('SLACK', '60'))
+SLACK = int(os.environ.get('GUEST_SLACK', '60'))
 
 # What a test says that a part of the disk must hold
 DISK_HASH = re.compile(r'\s*# disk: (0x[0-9a-f]+) (0x[0-9a-f]+) sha256 ([0-9a-f]{64})$')

@@ -187,8 +187,8 @@ def console_of(guest):
 
 
 def slept(guest):
-	"""Did it hang in a way that only QEMU can make it: no processor gets its timer's
-	interrupt any more, and the kernel had nothing to complain about?"""
+	"""Did it hang without a word of its kernel, no processor getting its timer's
+	interrupt any more?"""
 	return guest.asleep and not console_reports(console_of(guest))
 
 
