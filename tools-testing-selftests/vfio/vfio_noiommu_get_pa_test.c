@@ -549,6 +549,44 @@ TEST_F(noiommu_attached, extents_end_at_a_fault)
 	ASSERT_EQ(size - 3 * page_size, length);
 }
 
+/* An array that does not fit is refused, however little of it is written */
+TEST_F(noiommu_attached, array_past_user_addresses)
+{
+	struct noiommu *n = &self->n;
+	struct iommu_noiommu_extent *extents = MAP_FAILED;
+	u32 room = page_size / sizeof(*extents);
+	u64 length = page_size;
+	u32 num = room;
+	void *va;
+	int bits;
+	int rc;
+
+	va = alloc_mem(page_size, 0);
+	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, page_size, TEST_IOVA));
+
+	/* Some architectures do not let a user have the last page */
+	for (bits = 57; bits >= 38 && extents == MAP_FAILED; bits--)
+		extents = mmap((void *)((1UL << bits) - 2 * page_size),
+			       page_size, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS |
+			       MAP_FIXED_NOREPLACE, -1, 0);
+	ASSERT_NE(MAP_FAILED, extents);
+
+	ASSERT_EQ(0, get_extents(n->iommufd, n->ioas, TEST_IOVA, &length,
+				 extents, &num));
+	ASSERT_EQ(1, num);
+	ASSERT_EQ(pagemap_pa(va), extents[0].phys);
+
+	num = UINT32_MAX;
+	rc = get_extents(n->iommufd, n->ioas, TEST_IOVA, &length, extents,
+			 &num);
+	if (!rc)
+		SKIP(return, "user addresses end past what can be mapped");
+	ASSERT_EQ(-EFAULT, rc);
+	ASSERT_EQ(UINT32_MAX, num);
+	ASSERT_EQ(page_size, length);
+}
+
 /* Where the list has room, whatever the memory is like */
 TEST_F(noiommu_attached, page_list)
 {
