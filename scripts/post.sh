@@ -7,7 +7,8 @@
 # The patches are applied in a scratch clone, build/<base>/post/<series>/linux, to the
 # kernel that the series is at home on or, with KDIR=, to the same version in a clone of the
 # kernel's own repository. Neither is written to, they only lend their objects.
-# b4 does the rest: the branch is one that b4 prep has enrolled.
+# b4 does the rest: the branch is one that b4 prep has enrolled. CHECK=no leaves out
+# b4 prep --check, which runs checkpatch, for make lint, which has that check.
 
 GIVEN=${BASE:-}
 . "${BASH_SOURCE[0]%/*}/lib/common.sh"
@@ -17,6 +18,7 @@ GIVEN=${BASE:-}
 SERIES=${SERIES:-}
 FROM=${FROM:-}
 KDIR=${KDIR:-}
+CHECK=${CHECK:-}
 POSTING=$TOP/scripts/post/posting.py
 
 # quietly COMMAND...: the same for every user's configuration of git. The dry
@@ -139,20 +141,27 @@ check_base()
 		"name a clone of the kernel's own repository"
 }
 
-# apply SERIES [OPTION...]: git am with the options. The changelogs, which it
-# drops, go below a "---" in the commit messages. From there they get sent.
+# apply SERIES [OPTION...]: git am with the options
 apply()
 {
-	local from commit patch patches text
+	local patches
 
-	from=$(pgit rev-parse HEAD)
 	mapfile -t patches < <(patches_of "$1")
 	((${#patches[@]})) || die "there is no series $1" "" "see b4.yaml and series/$BASE"
 	pgit am -q --no-gpg-sign --no-3way "${@:2}" "${patches[@]/#/$PATCHES/}" \
 		>> "$LOG" 2>&1 < /dev/null ||
 		die "$1 does not apply to $TAG" "$LOG" \
 			"fix it, or name what it needs in b4.yaml, prerequisites"
-	pgit rev-list --reverse "$from..HEAD" | paste -d' ' - <(printf '%s\n' "${patches[@]}") |
+}
+
+# add_changelogs: those that git am drops, below a "---" in the commit messages of the
+# series. From there they get sent.
+add_changelogs()
+{
+	local commit from patch text
+
+	from=$(pgit rev-parse base)
+	pgit rev-list --reverse base..HEAD | paste -d' ' - <(patches_of "$SERIES") |
 		while read -r commit patch; do
 			text=$(changelog_of "$PATCHES/$patch")
 			from=$({
@@ -203,7 +212,7 @@ enrol()
 	b4 prep --edit-cover
 	tracking=$(pgit config "$key" | "$POSTING" tracking "$SERIES")
 	pgit config "$key" "$tracking"
-	if command b4 prep --help | grep -q -- '--check\b'; then
+	if [[ $CHECK != no ]] && command b4 prep --help | grep -q -- '--check\b'; then
 		b4 prep --check
 	fi
 }
@@ -254,6 +263,7 @@ for name in $(in_order "${PREREQUISITES[@]}"); do
 done
 pgit checkout -q -b "b4/$SERIES"
 apply "$SERIES" ${FROM:+--signoff}
+add_changelogs
 template "$commit" > "$DIR/template"
 enrol
 
