@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include <sys/mman.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 
 #include <linux/iommufd.h>
@@ -556,6 +557,7 @@ TEST_F(noiommu_attached, array_past_user_addresses)
 	struct iommu_noiommu_extent *extents = MAP_FAILED;
 	u32 room = page_size / sizeof(*extents);
 	u64 length = page_size;
+	struct utsname system;
 	u32 num = room;
 	void *va;
 	int bits;
@@ -564,12 +566,15 @@ TEST_F(noiommu_attached, array_past_user_addresses)
 	va = alloc_mem(page_size, 0);
 	ASSERT_EQ(0, map(n->iommufd, n->ioas, va, page_size, TEST_IOVA));
 
-	/* Some architectures do not let a user have the last page */
-	for (bits = 57; bits >= 38 && extents == MAP_FAILED; bits--)
+	/* The last page that a user can have, below the one left out by x86 */
+	for (bits = 57; bits >= 38 && extents == MAP_FAILED; bits--) {
 		extents = mmap((void *)((1UL << bits) - 2 * page_size),
 			       page_size, PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS |
 			       MAP_FIXED_NOREPLACE, -1, 0);
+		if (extents == MAP_FAILED && errno == EEXIST)
+			SKIP(return, "the last user addresses are in use");
+	}
 	ASSERT_NE(MAP_FAILED, extents);
 
 	ASSERT_EQ(0, get_extents(n->iommufd, n->ioas, TEST_IOVA, &length,
@@ -580,7 +585,9 @@ TEST_F(noiommu_attached, array_past_user_addresses)
 	num = UINT32_MAX;
 	rc = get_extents(n->iommufd, n->ioas, TEST_IOVA, &length, extents,
 			 &num);
-	if (!rc)
+	/* Elsewhere the limit can be that of another size of page tables */
+	ASSERT_EQ(0, uname(&system));
+	if (!rc && strcmp(system.machine, "x86_64"))
 		SKIP(return, "user addresses end past what can be mapped");
 	ASSERT_EQ(-EFAULT, rc);
 	ASSERT_EQ(UINT32_MAX, num);
