@@ -23,6 +23,8 @@ run()
 	unset BUILD
 	case $1 in
 	lint) BASE=$2 T='!(build|sparse|kernel|coccinelle)' "$TOP/scripts/lint.sh" ;;
+	# The check overlays is drift, for each stack.
+	test-pipeline) BASE=$2 T='!(drift)' "$TOP/scripts/test-pipeline.sh" ;;
 	*) BASE=$2 "$TOP/scripts/$1.sh" ;;
 	esac
 }
