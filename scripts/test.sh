@@ -20,13 +20,15 @@ mapfile -t stacks < <("$TOP/scripts/lib/pins" stacks)
 # run PART BASE
 run()
 {
+	local -x T
+
 	unset BUILD
 	case $1 in
-	lint) BASE=$2 T='!(build|sparse|kernel|coccinelle)' "$TOP/scripts/lint.sh" ;;
-	# The check overlays is drift, for each stack.
-	test-pipeline) BASE=$2 T='!(drift)' "$TOP/scripts/test-pipeline.sh" ;;
-	*) BASE=$2 "$TOP/scripts/$1.sh" ;;
+	lint) T='!(build|sparse|kernel|coccinelle)' ;;
+	# Its test drift is lint's check overlays, which has looked at each stack.
+	test-pipeline) T='!(drift)' ;;
 	esac
+	BASE=$2 "$TOP/scripts/$1.sh"
 }
 
 sum=(0 0 0)
