@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit tests of what iommu_iova_to_phys_extents() does itself, for a driver that
- * can translate single IOVAs only. The domain is a stub.
+ * KUnit tests of what the core does with extents itself, for a driver that can
+ * translate single IOVAs only. The domain is a stub.
  */
 #include <kunit/test.h>
 #include <linux/iommu.h>
@@ -153,6 +153,23 @@ static void test_no_paging(struct kunit *test)
 	check_lookup(test, 0, 1, -ENOENT, 0);
 }
 
+/* An unmap that returns extents needs a generic page table */
+static void test_no_generic_pt(struct kunit *test)
+{
+	struct stub *stub = test->priv;
+	struct iommu_domain *domain = &stub->domain;
+
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+			iommu_unmap_extents(domain, STUB_IOVA, PAGE_SIZE,
+					    stub->vecs, STUB_PAGES));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_unmap_extents(domain, STUB_IOVA, 0, stub->vecs,
+					    STUB_PAGES));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_unmap_extents(domain, STUB_IOVA, PAGE_SIZE,
+					    stub->vecs, 0));
+}
+
 static int iommu_test_init(struct kunit *test)
 {
 	struct stub *stub = kunit_kzalloc(test, sizeof(*stub), GFP_KERNEL);
@@ -170,6 +187,7 @@ static struct kunit_case iommu_test_cases[] = {
 	KUNIT_CASE(test_hole),
 	KUNIT_CASE(test_errors),
 	KUNIT_CASE(test_no_paging),
+	KUNIT_CASE(test_no_generic_pt),
 	{}
 };
 
