@@ -31,7 +31,9 @@ checkout()
 {
 	local dir=$OUT/linux
 
-	if [[ ! -e $dir/.git ]]; then
+	# That of a tree which was made anew is of no use.
+	if [[ ! -e $dir/.git ]] || ! git -C "$dir" rev-parse -q --git-dir > /dev/null 2>&1; then
+		rm -rf "$dir"
 		kgit worktree prune
 		kgit worktree add -q --detach "$dir" "$1"
 	fi
