@@ -565,6 +565,8 @@ static void test_map_dmabuf_again(struct kunit *test)
 {
 	struct stub *stub = test->priv;
 
+	if (!IS_ENABLED(CONFIG_DMA_SHARED_BUFFER))
+		kunit_skip(test, "without CONFIG_DMA_SHARED_BUFFER");
 	set_pfns(stub, 20, 21, 22, 23);
 	stub->pages.type = IOPT_ADDRESS_DMABUF;
 	stub->pages.dmabuf.phys.paddr = PFN_PHYS(20 - STUB_INDEX);
