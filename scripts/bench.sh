@@ -31,7 +31,7 @@ checkout()
 {
 	local dir=$OUT/linux
 
-	# That of a tree which was made anew is of no use.
+	# It has no repository any more if the tree it is of was made again.
 	if [[ ! -e $dir/.git ]] || ! git -C "$dir" rev-parse -q --git-dir > /dev/null 2>&1; then
 		rm -rf "$dir"
 		kgit worktree prune
