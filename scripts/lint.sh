@@ -258,6 +258,7 @@ wrong=$(wrong_rows)
 "$TOP/scripts/tree.sh" || exit
 mkdir -p "$LINT/log"
 lock "$LINT/lock" "another lint in this clone"
+compilers > "$LINT/compilers" || exit
 keep_work moved_branches "$TREE_NAME has commits that are not in patches/" "make refresh: the patches are what is checked"
 
 choose

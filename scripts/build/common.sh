@@ -15,17 +15,10 @@ SPECIAL=$'[][&|#%\'"`$;<>(){}*?!^\\\\]'
 	die "the path $TOP has a character that the kernel's build cannot take" "" \
 		"move this clone: make tree and make refresh work here, what builds does not"
 
-# arch_vars ARCH: KARCH, KSELFTEST, TRIPLET, DEBIAN, SUITE and IMAGE of the table of
-# architectures, and the compiler's prefix
+# arch_vars ARCH: use_arch, and there is a compiler
 arch_vars()
 {
-	local section
-
-	section=$("$TOP/scripts/run/arches.py" "$1") || exit
-	eval "$section"
-	CROSS_COMPILE=
-	[[ ! $TRIPLET || $(uname -m) == "$1" ]] || CROSS_COMPILE=$TRIPLET-
-	export KARCH IMAGE CROSS_COMPILE
+	use_arch "$1"
 	command -v "${CROSS_COMPILE}gcc" > /dev/null ||
 		die "no compiler for $1: ${CROSS_COMPILE}gcc is missing" "" \
 			"scripts/fetch/packages $1"

@@ -142,6 +142,19 @@ literal()
 	sed 's/[][\\.*^$+?(){}|,/&]/\\&/g' <<< "$1"
 }
 
+# use_arch ARCH: KARCH, KSELFTEST, TRIPLET, DEBIAN, SUITE and IMAGE of the table of
+# architectures, and the compiler's prefix
+use_arch()
+{
+	local section
+
+	section=$("$TOP/scripts/run/arches.py" "$1") || exit
+	eval "$section"
+	CROSS_COMPILE=
+	[[ ! $TRIPLET || $(uname -m) == "$1" ]] || CROSS_COMPILE=$TRIPLET-
+	export KARCH IMAGE CROSS_COMPILE
+}
+
 # use_stack BASE: work with the stack of patches for this kernel, series/BASE, and what
 # is made of it, below build/BASE if BUILD does not say otherwise
 # shellcheck disable=SC2034	# these are for the scripts that source this

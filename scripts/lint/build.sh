@@ -28,7 +28,7 @@ rows()
 {
 	local name when
 
-	while read -r name _ _ when _; do
+	while read -r name _ when _; do
 		# shellcheck disable=SC2053	# both are patterns
 		[[ $name != ${ROW:-*} || $when != $1 ]] || echo "$name"
 	done < <(grep -Ev '^(#|$|when\s)' "$TOP/scripts/conf/lint")
@@ -41,20 +41,33 @@ wrong_rows()
 		/^(#|$)/ { next }
 		$1 == "when" { named[$2]; next }
 		seen[$1]++ { print "the row " $1 " is there twice" }
-		NF < 6 { print "the row " $1 " has no fragments" }
-		$4 != "kernel" && !($4 in named) { print "the row " $1 " is built when " $4 ", and there is no such line" }
+		NF < 5 { print "the row " $1 " has no fragments" }
+		$3 != "kernel" && !($3 in named) { print "the row " $1 " is built when " $3 ", and there is no such line" }
 		' "$TOP/scripts/conf/lint"
+}
+
+# compilers: of the architectures of the table the kernel's name and the compiler's
+# prefix, for $LINT/compilers, as to read the other table takes longer
+compilers()
+{
+	local arch
+
+	awk '!/^(#|$)/ && $1 != "when" && !seen[$2]++ { print $2 }' "$TOP/scripts/conf/lint" |
+		while read -r arch; do
+			use_arch "$arch"
+			echo "$arch $KARCH $CROSS_COMPILE"
+		done
 }
 
 # row NAME: its line of the table, as variables
 row()
 {
-	local word sparse
+	local word sparse words
 
 	# shellcheck disable=SC2034	# for checks/build
-	read -r NAME KARCH CROSS WHEN sparse words < <(grep -E "^$1\s" "$TOP/scripts/conf/lint")
+	read -r NAME BUILT_ARCH WHEN sparse words < <(grep -E "^$1\s" "$TOP/scripts/conf/lint")
+	read -r _ KARCH CROSS_COMPILE < <(grep "^$BUILT_ARCH " "$LINT/compilers")
 	OUT=$LINT/o/$NAME
-	CROSS=${CROSS#-}
 	CHECKER=()
 	[[ $sparse == - ]] || CHECKER=(C=1 "CHECK=${SPARSE:-}")
 	FRAGMENTS=() OPTIONS=()
@@ -69,7 +82,7 @@ row()
 # need_compiler: for the row
 need_compiler()
 {
-	need_tool "${CROSS}gcc" "gcc${CROSS:+-${CROSS%-}}"
+	need_tool "${CROSS_COMPILE}gcc" "gcc${CROSS_COMPILE:+-${CROSS_COMPILE%-}}"
 }
 
 # checkout COMMIT: in the work tree that these checks have for themselves
@@ -82,8 +95,8 @@ checkout()
 # kbuild ARG...: in the folder of the row
 kbuild()
 {
-	make -C "$TREE" O="$OUT" ARCH="$KARCH" CROSS_COMPILE="$CROSS" --no-print-directory \
-		CC="ccache ${CROSS}gcc" HOSTCC="ccache gcc" -j"$JOBS" "$@" < /dev/null
+	make -C "$TREE" O="$OUT" ARCH="$KARCH" CROSS_COMPILE="$CROSS_COMPILE" --no-print-directory \
+		CC="ccache ${CROSS_COMPILE}gcc" HOSTCC="ccache gcc" -j"$JOBS" "$@" < /dev/null
 }
 
 # configure: as tinyconfig does it, with what the row asks for, unless that is done and
@@ -96,7 +109,7 @@ configure()
 	key=$(cat "${FRAGMENTS[@]}" "$OUT/options" <(kgit -C "$TREE" ls-tree -r HEAD | grep -P '/Kconfig|\tscripts/kconfig/') | sha256sum)
 	[[ ! -e $OUT/configured || $(< "$OUT/configured") != "$key" ]] || return 0
 	# What a row asks for is not all there at each patch
-	CROSS_COMPILE=$CROSS merge_config "$TREE" "$OUT" "${FRAGMENTS[@]}" "$OUT/options" || return
+	merge_config "$TREE" "$OUT" "${FRAGMENTS[@]}" "$OUT/options" || return
 	grep -q '^CONFIG_VFIO=[ym]' "$OUT/.config" || {
 		echo "error: VFIO does not come out"
 		return 1
@@ -125,7 +138,7 @@ begin()
 alike()
 {
 	((!${#CHECKER[@]})) || return 0
-	awk -v arch="$KARCH" -v cross="${CROSS:--}" '$2 == arch && $3 == cross { print $1 }' "$TOP/scripts/conf/lint" |
+	awk -v arch="$BUILT_ARCH" '$2 == arch { print $1 }' "$TOP/scripts/conf/lint" |
 		while read -r name; do
 			[[ ! -e $LINT/o/$name/state ]] || echo "$name"
 		done | tail -n 1

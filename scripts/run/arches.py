@@ -69,7 +69,10 @@ def parse(name, keys):
 			raise common.TableError(f'[{name}]: unknown key {key}; known are '
 						+ ', '.join(known))
 	needed = [key for key, field in known.items() if field.default is dataclasses.MISSING]
-	if keys.get('qemu') == '':
+	if keys.get('image') == '':
+		keys = {**dict.fromkeys(needed, ''), **keys}
+		needed = ['karch', 'triplet']
+	elif keys.get('qemu') == '':
 		# The kernel is a program of this machine.
 		keys = {**dict.fromkeys(needed, ''), **keys}
 		needed = ['karch', 'image']

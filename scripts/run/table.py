@@ -106,6 +106,9 @@ class Run:
 		if values['arch'] not in ARCHES:
 			raise TableError(f'[{name}]: arch {values["arch"]}: scripts/conf/'
 					 'arches.cfg has no such section')
+		if not ARCHES[values['arch']].image:
+			raise TableError(f'[{name}]: arch {values["arch"]}: no guest runs on '
+					 'it, see image in scripts/conf/arches.cfg')
 		self.purpose = ' '.join(values['for'].split())
 		self.groups = values['groups'].split()
 		if ('quick' in self.groups) == ('slow' in self.groups):
