@@ -14,7 +14,6 @@ if [[ ! $GIVEN ]]; then
 	base=$("$TOP/scripts/run/table.py" --stack) || exit 1
 	take_stack "$base"
 fi
-"$TOP/scripts/run/table.py" > /dev/null || exit 1
-"$TOP/scripts/run/report" --words || exit 1
+check_request
 "$TOP/scripts/tree.sh" || exit 1
 exec "$TOP/scripts/run/all"

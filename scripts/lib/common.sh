@@ -178,6 +178,13 @@ case ${0##*/}/$ARGUMENT in
 esac
 [[ $JOBS =~ ^[1-9][0-9]*$ ]] || die "JOBS=$JOBS is no number of processors"
 use_cache
+# check_request: what was asked for, before anything is made for it: that RUN=, T= and so on
+# choose a run of this stack, and that the report can be written as KCIDB_... say
+check_request()
+{
+	"$TOP/scripts/run/table.py" > /dev/null && "$TOP/scripts/run/report" --words || exit 1
+}
+
 # take_stack BASE: that one, if it is another
 take_stack()
 {

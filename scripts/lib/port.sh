@@ -55,8 +55,7 @@ choose_stack()
 	unset BUILD
 	use_stack "$("$TOP/scripts/lib/pins" stack-for "$KERNEL_VERSION")"
 	PIN_TREE=$LINUX
-	"$TOP/scripts/run/table.py" > /dev/null || exit 1
-	"$TOP/scripts/run/report" --words || exit 1
+	check_request
 	if [[ $KDIR || $TARGET != "$BASE" ]]; then
 		"$TOP/scripts/tree.sh"
 		return
