@@ -186,10 +186,9 @@ void tce_window_read(const struct tce_window *window, u64 index,
 
 		leaf = tce_window_leaf(window, index, &left);
 		count = min_t(u64, nr, left);
-		if (leaf)
-			memcpy(tces, leaf, count * sizeof(*tces));
-		else
-			memset(tces, 0, count * sizeof(*tces));
+		/* Another one may be mapping others of them: each as a whole */
+		for (unsigned int i = 0; i < count; i++)
+			tces[i] = leaf ? READ_ONCE(leaf[i]) : 0;
 		index += count;
 		tces += count;
 		nr -= count;
@@ -802,7 +801,9 @@ static int tce_geometry_choose(struct tce_geometry *geometry, int nr,
  * Return: The domain, or an error pointer:
  *  * -EBUSY: the platform has to try where the windows are, and cannot, as the
  *    kernel itself or a VFIO container uses them
- *  * -ENODEV: the group has no windows, or not the one that @user_data is about
+ *  * -EIO: what was made to try could not be removed
+ *  * -ENODEV: the group has no windows, not the one that @user_data is about, or
+ *    not in the order of their addresses
  *  * -EINVAL: the platform does not have the window of @user_data
  *  * -EOPNOTSUPP: flags, or reserved fields that are not 0
  *  * -ENOMEM: no memory
@@ -825,6 +826,9 @@ spapr_tce_domain_alloc_paging(struct device *dev, u32 flags,
 	if (nr < 0)
 		return ERR_PTR(nr);
 	if (WARN_ON(!nr))
+		return ERR_PTR(-ENODEV);
+	if (nr == 2 &&
+	    geometry[1].start < geometry[0].start + geometry[0].size)
 		return ERR_PTR(-ENODEV);
 	if (user_data) {
 		rc = tce_geometry_choose(geometry, nr, user_data);

@@ -53,6 +53,7 @@ static bool rearm_warnings(void)
 static bool kvm_warned(int log_fd)
 {
 	char record[8192];
+	const char *warning;
 	ssize_t len;
 
 	for (;;) {
@@ -63,7 +64,9 @@ static bool kvm_warned(int log_fd)
 		if (len <= 0)
 			return false;
 		record[len] = 0;
-		if (strstr(record, "WARNING: ") && strstr(record, "at kvm_"))
+		/* Older kernels name the file before the function */
+		warning = strstr(record, "WARNING: ");
+		if (warning && strstr(warning, " kvm_"))
 			return true;
 	}
 }

@@ -7,6 +7,7 @@
  * The device is unbound, is reset, changes hands or is closed while all of it
  * is in use. What takes a machine of one's own is in vfio_noiommu_machine_test.
  */
+#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 
@@ -324,6 +325,7 @@ static int try_open(void)
 
 static int open_as_nobody(void *arg)
 {
+	VFIO_ASSERT_EQ(setgroups(0, NULL), 0);
 	VFIO_ASSERT_EQ(setgid(NOBODY), 0);
 	VFIO_ASSERT_EQ(setuid(NOBODY), 0);
 	return try_open();
