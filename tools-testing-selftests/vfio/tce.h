@@ -11,17 +11,21 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/map_benchmark.h>
 #include <linux/vfio.h>
 
 #include <libvfio.h>
 
 #define SYSFS_PCI	"/sys/bus/pci"
+#define BENCHMARK	"/sys/kernel/debug/dma_map_benchmark"
 
 /* Of an NVMe controller: registers, a command, and the page that it has */
 #define NVME_CC			0x14
@@ -86,11 +90,16 @@ static inline bool has_driver(const char *bdf)
 	return !access(path, F_OK);
 }
 
-/* The driver may refuse a device that cannot do DMA. */
-static inline void probe(const char *bdf, const char *driver)
+static inline void drop_driver(const char *bdf)
 {
 	if (has_driver(bdf))
 		sysfs_write(bdf, SYSFS_PCI "/devices/%s/driver/unbind", bdf);
+}
+
+/* The driver may refuse a device that cannot do DMA. */
+static inline void probe(const char *bdf, const char *driver)
+{
+	drop_driver(bdf);
 	sysfs_write(driver, SYSFS_PCI "/devices/%s/driver_override", bdf);
 	sysfs_write(bdf, SYSFS_PCI "/drivers_probe", "");
 }
@@ -138,6 +147,43 @@ static inline bool wait_live(const char *bdf, char *name, size_t size, u64 ms)
 	return true;
 }
 
+/* A property of the PE of a device on pseries, as the device tree has it now */
+static inline void node_path(char *path, size_t size, const char *bdf,
+			     const char *property)
+{
+	snprintf_assert(path, size, SYSFS_PCI "/devices/%s/of_node/../%s", bdf,
+			property);
+}
+
+#define DEFAULT_WINDOW	"ibm,dma-window"
+/* One with all of memory in it, and one that has what is mapped */
+#define DIRECT_WINDOW	"linux,direct64-ddr-window-info"
+#define DYNAMIC_WINDOW	"linux,dma64-ddr-window-info"
+
+static inline bool has_window(const char *bdf, const char *property)
+{
+	char path[PATH_MAX];
+
+	node_path(path, sizeof(path), bdf, property);
+	return !access(path, F_OK);
+}
+
+/* Where a window other than the default one begins */
+static inline u64 window_base(const char *bdf, const char *property)
+{
+	char path[PATH_MAX];
+	__be64 base;
+	int fd;
+
+	node_path(path, sizeof(path), bdf, property);
+	fd = open(path, O_RDONLY);
+	VFIO_ASSERT_GE(fd, 0);
+	/* Behind the LIOBN, and aligned */
+	VFIO_ASSERT_EQ(pread(fd, &base, sizeof(base), 8), sizeof(base));
+	close(fd);
+	return be64toh(base);
+}
+
 static inline bool is_bare_metal(void)
 {
 	return !access("/sys/firmware/opal", F_OK);
@@ -146,27 +192,57 @@ static inline bool is_bare_metal(void)
 /* Where the kernel's driver has all of memory now, or 0 */
 static inline u64 kernel_window(const char *bdf)
 {
-	char path[PATH_MAX], text[4096] = "";
-	__be64 base = 0;
+	char text[4096] = "";
 	int fd;
 
-	if (is_bare_metal()) {
-		fd = open("/proc/cmdline", O_RDONLY);
-		VFIO_ASSERT_GE(fd, 0);
-		VFIO_ASSERT_GT(read(fd, text, sizeof(text) - 1), 0);
-		close(fd);
-		return strstr(text, "iommu=nobypass") ? 0 : 0x800000000000000ULL;
-	}
-	snprintf_assert(path, sizeof(path), SYSFS_PCI
-			"/devices/%s/of_node/../linux,direct64-ddr-window-info",
-			bdf);
-	fd = open(path, O_RDONLY);
-	if (fd < 0)
-		return 0;
-	/* Behind the LIOBN, and aligned */
-	VFIO_ASSERT_EQ(pread(fd, &base, sizeof(base), 8), sizeof(base));
+	if (!is_bare_metal())
+		return has_window(bdf, DIRECT_WINDOW) ?
+		       window_base(bdf, DIRECT_WINDOW) : 0;
+
+	fd = open("/proc/cmdline", O_RDONLY);
+	VFIO_ASSERT_GE(fd, 0);
+	VFIO_ASSERT_GT(read(fd, text, sizeof(text) - 1), 0);
 	close(fd);
-	return be64toh(base);
+	return strstr(text, "iommu=nobypass") ? 0 : 0x800000000000000ULL;
+}
+
+static inline void interrupted(int signal)
+{
+}
+
+/*
+ * Let the kernel map and unmap memory for a device, for a moment: @granule pages,
+ * as one piece or as a scatterlist. Returns -ENOMEM if a mapping fails, and
+ * -EINVAL if the device cannot have the mask. The device then gets the mask that
+ * it had: 32 bits, but 64 after a driver that has set it, and a window for these.
+ */
+static inline int map_by_kernel(const char *bdf, u8 mode, u32 mask_bits,
+				u32 granule)
+{
+	struct itimerval moment = { .it_value.tv_usec = 100000 };
+	const struct sigaction action = { .sa_handler = interrupted };
+	struct map_benchmark args = {
+		.threads = 1,
+		.seconds = 1,
+		.node = -1,
+		.dma_bits = mask_bits,
+		.dma_dir = DMA_MAP_BIDIRECTIONAL,
+		.granule = granule,
+		.map_mode = mode,
+	};
+	int fd, ret;
+
+	bind_to(bdf, "dma_map_benchmark");
+	fd = open(BENCHMARK, O_RDWR);
+	VFIO_ASSERT_GE(fd, 0);
+	VFIO_ASSERT_EQ(sigaction(SIGALRM, &action, NULL), 0);
+	VFIO_ASSERT_EQ(setitimer(ITIMER_REAL, &moment, NULL), 0);
+	ret = ioctl(fd, DMA_MAP_BENCHMARK, &args) ? -errno : 0;
+	moment.it_value.tv_usec = 0;
+	VFIO_ASSERT_EQ(setitimer(ITIMER_REAL, &moment, NULL), 0);
+	close(fd);
+	drop_driver(bdf);
+	return ret;
 }
 
 static inline u64 physical_address(const void *memory)

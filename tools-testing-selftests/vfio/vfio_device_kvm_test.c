@@ -239,6 +239,73 @@ TEST_F(vfio_device_kvm, set_no_tce_table)
 	EXPECT_FALSE(kvm_warned(self->log_fd));
 }
 
+#ifdef __powerpc__
+#define MTTY	"/sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1"
+#define MDEV	"83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+#define MDEVS	"/sys/bus/mdev/devices/"
+
+static bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool done;
+
+	if (fd < 0)
+		return false;
+	done = write(fd, text, strlen(text)) == strlen(text);
+	close(fd);
+	return done;
+}
+
+/* The group of an mdev has no TCE tables of its own. */
+TEST(group_without_tce_tables)
+{
+	struct kvm_create_device create = { .type = KVM_DEV_TYPE_VFIO };
+	struct kvm_create_spapr_tce_64 table = {
+		.liobn = 1,
+		.page_shift = 16,
+		.size = 16,
+	};
+	char target[PATH_MAX] = "", path[PATH_MAX];
+	struct kvm_vfio_spapr_tce tce;
+	int kvm_fd, vm_fd, log_fd;
+	s32 group_fd;
+
+	kvm_fd = open("/dev/kvm", O_RDWR);
+	if (kvm_fd < 0)
+		SKIP(return, "cannot open /dev/kvm: %s", strerror(errno));
+	log_fd = open_log();
+	if (log_fd < 0 || !rearm_warnings())
+		SKIP(return, "needs /dev/kmsg, and clear_warn_once in debugfs");
+	if (!write_text(MTTY "/create", MDEV))
+		SKIP(return, "needs CONFIG_SAMPLE_VFIO_MDEV_MTTY");
+	ASSERT_GT(readlink(MDEVS MDEV "/iommu_group", target,
+			   sizeof(target) - 1), 0);
+	snprintf(path, sizeof(path), "/dev/vfio%s", strrchr(target, '/'));
+	group_fd = open(path, O_RDWR);
+	ASSERT_LE(0, group_fd);
+
+	vm_fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
+	ASSERT_LE(0, vm_fd);
+	ASSERT_EQ(0, ioctl(vm_fd, KVM_CREATE_DEVICE, &create));
+	tce.groupfd = group_fd;
+	tce.tablefd = ioctl(vm_fd, KVM_CREATE_SPAPR_TCE_64, &table);
+	ASSERT_LE(0, tce.tablefd);
+	ASSERT_EQ(0, set_attr(create.fd, KVM_DEV_VFIO_FILE_ADD, &group_fd));
+	EXPECT_EQ(-EINVAL, set_attr(create.fd,
+				    KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE, &tce));
+	EXPECT_EQ(0, set_attr(create.fd, KVM_DEV_VFIO_FILE_DEL, &group_fd));
+	EXPECT_FALSE(kvm_warned(log_fd));
+
+	close(tce.tablefd);
+	close(create.fd);
+	close(vm_fd);
+	close(group_fd);
+	EXPECT_TRUE(write_text(MDEVS MDEV "/remove", "1"));
+	close(log_fd);
+	close(kvm_fd);
+}
+#endif
+
 int main(int argc, char *argv[])
 {
 	device_bdf = vfio_selftests_get_bdf(&argc, argv);

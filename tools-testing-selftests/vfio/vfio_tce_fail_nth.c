@@ -104,6 +104,32 @@ static void prepare_open(struct pass *p)
 	VFIO_ASSERT_GE(p->group, 0);
 }
 
+/*
+ * On pseries the kernel saves what describes the default window when it removes
+ * that for the first time. Let it do so again.
+ */
+static void prepare_unsaved(struct pass *p)
+{
+	char path[PATH_MAX], text[64];
+	__be32 phandle;
+	int fd;
+
+	node_path(path, sizeof(path), bdfs[0], "ibm,dma-window-saved");
+	if (!access(path, F_OK) && has_window(bdfs[0], DEFAULT_WINDOW)) {
+		node_path(path, sizeof(path), bdfs[0], "phandle");
+		fd = open(path, O_RDONLY);
+		VFIO_ASSERT_GE(fd, 0);
+		VFIO_ASSERT_EQ(read(fd, &phandle, sizeof(phandle)),
+			       sizeof(phandle));
+		close(fd);
+		snprintf_assert(text, sizeof(text),
+				"remove_property %#x ibm,dma-window-saved",
+				be32toh(phandle));
+		sysfs_write(text, "%s", "/proc/powerpc/ofdt");
+	}
+	prepare_open(p);
+}
+
 static int run_set_container(struct pass *p)
 {
 	return do_ioctl(p->group, VFIO_GROUP_SET_CONTAINER, &p->container);
@@ -625,6 +651,14 @@ static void kernel_tries(void)
 		bind_to(bdfs[i], "vfio-pci");
 }
 
+/* The devices go away, and with them the PE, that may have no table now. */
+static void replug_all(void)
+{
+	for (int i = 0; i < 2 && bdfs[i]; i++)
+		sysfs_write("1", SYSFS_PCI "/devices/%s/remove", bdfs[i]);
+	sysfs_write("1", SYSFS_PCI "/rescan", "");
+}
+
 /*
  * What VFIO takes from the kernel
  */
@@ -712,7 +746,8 @@ static bool next_user_is_confined(void)
  * @prepare is what has to be there before, @run meets the faults, and @check
  * uses the result. @must_work is for what undoes something: to run out of
  * memory is no excuse. @kernel is for what gives and takes the windows of the
- * kernel's own DMA, which is looked at each time then.
+ * kernel's own DMA, which is looked at each time then. Before that @unplug takes
+ * the devices out.
  */
 struct operation {
 	void (*prepare)(struct pass *p);
@@ -720,6 +755,7 @@ struct operation {
 	void (*check)(struct pass *p);
 	bool must_work;
 	bool kernel;
+	bool unplug;
 };
 
 FIXTURE(fail_nth) {};
@@ -728,9 +764,8 @@ FIXTURE_VARIANT(fail_nth) {
 	struct operation op;
 };
 
-/* First, while the kernel has not saved anything of its default window */
 FIXTURE_VARIANT_ADD(fail_nth, set_container) {
-	.op.prepare = prepare_open,
+	.op.prepare = prepare_unsaved,
 	.op.run = run_set_container,
 	.op.check = check_set,
 	.op.kernel = true,
@@ -794,6 +829,15 @@ FIXTURE_VARIANT_ADD(fail_nth, close) {
 	.op.check = check_nothing,
 	.op.must_work = true,
 	.op.kernel = true,
+};
+
+FIXTURE_VARIANT_ADD(fail_nth, close_and_unplug) {
+	.op.prepare = prepare_mapped,
+	.op.run = run_close,
+	.op.check = check_nothing,
+	.op.must_work = true,
+	.op.kernel = true,
+	.op.unplug = true,
 };
 
 FIXTURE_VARIANT_ADD(fail_nth, iommufd_bind) {
@@ -913,6 +957,8 @@ static bool one_pass(struct __test_metadata *_metadata,
 		op->check(&pass);
 	pass_close(&pass);
 
+	if (op->unplug)
+		replug_all();
 	if (op->kernel) {
 		kernel_tries();
 		EXPECT_TRUE(next_user_is_confined());
@@ -942,6 +988,38 @@ TEST_F_TIMEOUT(fail_nth, sweep, 300)
 	TH_LOG("%u faults", nth - 2 + fault);
 	pass_without_faults();
 	ASSERT_TRUE(kernel_dma_works_in_all());
+}
+
+static void write_fault(const char *name, const char *value)
+{
+	sysfs_write(value, FAULTS "/fail_page_alloc/%s", name);
+}
+
+/*
+ * On bare metal the table of the kernel's own DMA has levels, which are allocated
+ * with the first mapping that needs them. That may be done in an interrupt, so
+ * only allocations that do not wait fail here.
+ */
+TEST(kernel_map)
+{
+	int ret;
+
+	if (!is_bare_metal())
+		SKIP(return, "the table has one level");
+	if (access(SYSFS_PCI "/drivers/dma_map_benchmark", F_OK))
+		SKIP(return, "needs CONFIG_DMA_MAP_BENCHMARK");
+	pass_without_faults();
+
+	write_fault("ignore-gfp-wait", "Y");
+	write_fault("times", "8");
+	write_fault("probability", "100");
+	ret = map_by_kernel(bdfs[0], DMA_MAP_BENCH_SINGLE_MODE, 32, 1);
+	write_fault("probability", "0");
+	write_fault("ignore-gfp-wait", "N");
+	EXPECT_EQ(-ENOMEM, ret);
+
+	EXPECT_EQ(0, map_by_kernel(bdfs[0], DMA_MAP_BENCH_SINGLE_MODE, 32, 1));
+	bind_to(bdfs[0], "vfio-pci");
 }
 
 int main(int argc, char *argv[])

@@ -1,0 +1,668 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A firmware that refuses: DMA windows and TCEs of pseries that cannot be had,
+ * for the kernel's own drivers, and when VFIO takes a PE and gives it back.
+ *
+ * usage: vfio_tce_firmware_test [OPTION...] DEVICE [DEVICE]
+ *
+ * The devices are in one PE. What each test needs of them, it says if it has to
+ * be skipped: an NVMe controller as the first one, or an OHCI controller as the
+ * second one. The driver of the latter does not set a DMA mask.
+ *
+ * CONFIG_PSERIES_FIRMWARE_FAULTS makes the firmware refuse. If a larger window
+ * fails, the PE is banned from these until the machine boots again, so that some
+ * tests need a PE of their own. Those of a PE that can have one window need
+ * firmware_faults.fewer_windows=1 on the command line.
+ *
+ * The kernel's mappings are those of dma_map_benchmark, which tells whether they
+ * succeed. Freed memory that is used shows with CONFIG_SLUB_DEBUG_ON, and a table
+ * that is lost with CONFIG_DEBUG_KMEMLEAK.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <linux/sizes.h>
+#include <linux/vfio.h>
+
+#include <libvfio.h>
+
+#include "kselftest_harness.h"
+#include "tce.h"
+
+#define PARAMETERS	"/sys/module/firmware_faults/parameters/"
+
+/* Of the hypervisor */
+#define H_PUT_TCE		"0x20"
+#define H_PUT_TCE_INDIRECT	"0x13c"
+#define H_PARAMETER		"-4"
+#define H_PERMISSION		"-11"
+#define H_RESOURCE		"-16"
+
+#define CREATE_WINDOW		"ibm,create-pe-dma-window"
+#define RESET_WINDOWS		"ibm,reset-pe-dma-window"
+#define RTAS_ERROR		"-1"
+#define RTAS_BUSY		"-2"
+
+/* With pages of 16M that is less than the memory there is. */
+#define SMALL_BLOCK		"64"
+
+#define MEMORY_SIZE	SZ_2M
+#define MAP_IOVA	SZ_16M
+
+static const char *bdfs[2];
+static void *memory;
+
+/*
+ * The firmware
+ */
+
+static void set_parameter(const char *name, const char *value)
+{
+	sysfs_write(value, PARAMETERS "%s", name);
+}
+
+static u64 get_parameter(const char *name)
+{
+	char path[PATH_MAX], text[32] = "";
+	int fd;
+
+	snprintf_assert(path, sizeof(path), PARAMETERS "%s", name);
+	fd = open(path, O_RDONLY);
+	VFIO_ASSERT_GE(fd, 0);
+	VFIO_ASSERT_GT(read(fd, text, sizeof(text) - 1), 0);
+	close(fd);
+	return strtoull(text, NULL, 0);
+}
+
+/* CALL:SKIP:TIMES:RESULT;... */
+static void refuse(const char *calls)
+{
+	set_parameter("refuse", calls);
+}
+
+static void refuse_nothing(void)
+{
+	refuse(";");
+}
+
+/* Whether each call that was to be refused a number of times has been */
+static bool has_refused(void)
+{
+	char text[512] = "", *entry = text;
+	int fd = open(PARAMETERS "refuse", O_RDONLY), times, nr;
+
+	VFIO_ASSERT_GE(fd, 0);
+	VFIO_ASSERT_GT(read(fd, text, sizeof(text) - 1), 0);
+	close(fd);
+	while ((entry = strchr(entry, ':'))) {
+		nr = sscanf(entry, ":%*u:%d:", &times);
+		VFIO_ASSERT_EQ(nr, 1);
+		if (times > 0)
+			return false;
+		entry = strchr(entry, ';');
+		if (!entry)
+			break;
+	}
+	return true;
+}
+
+/* The number of the default window, which its directory in debugfs is called by */
+static u32 default_liobn(const char *bdf)
+{
+	char path[PATH_MAX];
+	__be32 liobn;
+	int fd;
+
+	node_path(path, sizeof(path), bdf, DEFAULT_WINDOW);
+	fd = open(path, O_RDONLY);
+	VFIO_ASSERT_GE(fd, 0);
+	VFIO_ASSERT_EQ(read(fd, &liobn, sizeof(liobn)), sizeof(liobn));
+	close(fd);
+	return be32toh(liobn);
+}
+
+/* How many entries of a table are in use, or -1 without the table */
+static long table_weight(u32 liobn)
+{
+	char path[PATH_MAX];
+	long weight = -1;
+	FILE *file;
+
+	snprintf_assert(path, sizeof(path),
+			"/sys/kernel/debug/iommu/%08x/weight", liobn);
+	file = fopen(path, "r");
+	if (!file)
+		return -1;
+	if (fscanf(file, "%ld", &weight) != 1)
+		weight = -1;
+	fclose(file);
+	return weight;
+}
+
+static bool is_class(const char *bdf, const char *class)
+{
+	char path[PATH_MAX], text[16] = "";
+	FILE *file;
+
+	if (!bdf)
+		return false;
+	snprintf_assert(path, sizeof(path), SYSFS_PCI "/devices/%s/class", bdf);
+	file = fopen(path, "r");
+	VFIO_ASSERT_NE(file, NULL);
+	VFIO_ASSERT_NE(fgets(text, sizeof(text), file), NULL);
+	fclose(file);
+	return !strncmp(text, class, strlen(class));
+}
+
+static bool is_nvme(const char *bdf)
+{
+	return is_class(bdf, "0x010802");
+}
+
+/* The kernel has its driver, too. */
+static bool is_ohci(const char *bdf)
+{
+	return is_class(bdf, "0x0c0310") &&
+	       !access(SYSFS_PCI "/drivers/ohci-pci", F_OK);
+}
+
+/*
+ * The kernel's drivers
+ */
+
+static int map_single(const char *bdf, u32 mask_bits)
+{
+	return map_by_kernel(bdf, DMA_MAP_BENCH_SINGLE_MODE, mask_bits, 4);
+}
+
+/* What the driver has read from a controller about it, which takes DMA */
+static bool nvme_model(const char *bdf, char *model, size_t size)
+{
+	char name[16], path[PATH_MAX];
+	bool ok = false;
+	FILE *file;
+
+	model[0] = '\0';
+	if (!has_driver(bdf) || !wait_live(bdf, name, sizeof(name), 20000))
+		return false;
+	snprintf_assert(path, sizeof(path), "/sys/class/nvme/%s/model", name);
+	file = fopen(path, "r");
+	if (file) {
+		ok = fgets(model, size, file);
+		fclose(file);
+	}
+	return ok;
+}
+
+/* A controller that has a disk can read it, too. */
+static bool nvme_works(const char *bdf)
+{
+	char name[16], path[32];
+	bool works;
+	u64 end;
+	int fd;
+
+	if (!has_driver(bdf) || !wait_live(bdf, name, sizeof(name), 20000))
+		return false;
+	snprintf_assert(path, sizeof(path), "/dev/%sn1", name);
+	end = now_ms() + 1000;
+	while ((fd = open(path, O_RDONLY | O_DIRECT)) < 0) {
+		if (now_ms() > end)
+			return true;
+		usleep(10000);
+	}
+	works = pread(fd, memory, MEMORY_SIZE, 0) == MEMORY_SIZE;
+	close(fd);
+	return works;
+}
+
+static bool driver_works(const char *bdf)
+{
+	probe(bdf, "nvme");
+	return nvme_works(bdf);
+}
+
+/*
+ * VFIO
+ */
+
+struct user {
+	int container;
+	int group;
+};
+
+/* The group is VFIO's from here on. */
+static int user_take(struct user *user)
+{
+	user->container = open("/dev/vfio/vfio", O_RDWR);
+	VFIO_ASSERT_GE(user->container, 0);
+	user->group = open_group(bdfs[0]);
+	VFIO_ASSERT_GE(user->group, 0);
+	if (ioctl(user->group, VFIO_GROUP_SET_CONTAINER, &user->container))
+		return -errno;
+	return 0;
+}
+
+static void user_set(struct user *user)
+{
+	struct vfio_iommu_spapr_register_memory args = {
+		.argsz = sizeof(args),
+		.vaddr = (uintptr_t)memory,
+		.size = MEMORY_SIZE,
+	};
+
+	ioctl_assert(user->container, VFIO_SET_IOMMU,
+		     (void *)VFIO_SPAPR_TCE_v2_IOMMU);
+	ioctl_assert(user->container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &args);
+}
+
+/* With the first mapping the container makes the default window. */
+static int user_map(struct user *user)
+{
+	struct vfio_iommu_type1_dma_map args = {
+		.argsz = sizeof(args),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (uintptr_t)memory,
+		.iova = MAP_IOVA,
+		.size = MEMORY_SIZE,
+	};
+
+	return ioctl(user->container, VFIO_IOMMU_MAP_DMA, &args) ? -errno : 0;
+}
+
+static void user_give_back(struct user *user)
+{
+	close(user->group);
+	close(user->container);
+}
+
+static void bind_all(const char *driver)
+{
+	for (int i = 0; i < 2 && bdfs[i]; i++)
+		bind_to(bdfs[i], driver);
+}
+
+/* The kernel has the default window afterwards, and no other. */
+static void vfio_had_it(void)
+{
+	struct user user;
+
+	bind_all("vfio-pci");
+	VFIO_ASSERT_EQ(user_take(&user), 0);
+	user_give_back(&user);
+	for (int i = 0; i < 2 && bdfs[i]; i++)
+		drop_driver(bdfs[i]);
+}
+
+static void teardown(void)
+{
+	refuse_nothing();
+	set_parameter("largest_block", "0");
+	for (int i = 0; i < 2 && bdfs[i]; i++)
+		probe(bdfs[i], "vfio-pci");
+}
+
+FIXTURE(default_window) {};
+
+FIXTURE_SETUP(default_window)
+{
+	vfio_had_it();
+}
+
+FIXTURE_TEARDOWN(default_window)
+{
+	teardown();
+}
+
+/*
+ * Mappings of the kernel's drivers in the default window
+ */
+
+/* Whatever the reason is, the driver learns that there is no mapping. */
+TEST_F(default_window, tce_refused)
+{
+	static const char * const results[] = {
+		H_PARAMETER, H_PERMISSION, H_RESOURCE,
+	};
+	u32 liobn = default_liobn(bdfs[0]);
+	char calls[64];
+	long weight;
+
+	ASSERT_EQ(0, map_single(bdfs[0], 32));
+	weight = table_weight(liobn);
+	ASSERT_GE(weight, 0);
+	for (int i = 0; i < ARRAY_SIZE(results); i++) {
+		snprintf_assert(calls, sizeof(calls),
+				H_PUT_TCE_INDIRECT ":0:1:%s", results[i]);
+		refuse(calls);
+		EXPECT_EQ(-ENOMEM, map_single(bdfs[0], 32))
+			TH_LOG("%s", calls);
+		EXPECT_TRUE(has_refused());
+		EXPECT_EQ(weight, table_weight(liobn));
+	}
+	refuse_nothing();
+	EXPECT_EQ(0, map_single(bdfs[0], 32));
+}
+
+/* The same for one segment of several: no IOVAs are lost. */
+TEST_F(default_window, segment_refused)
+{
+	u32 liobn = default_liobn(bdfs[0]);
+	long weight = table_weight(liobn);
+	const char *call;
+
+	/* A page of 4K is not worth a list. */
+	call = getpagesize() > 4096 ? H_PUT_TCE_INDIRECT ":2:1:" H_PARAMETER :
+				      H_PUT_TCE ":2:1:" H_PARAMETER;
+	ASSERT_GE(weight, 0);
+	refuse(call);
+	EXPECT_EQ(-ENOMEM, map_by_kernel(bdfs[0], DMA_MAP_BENCH_SG_MODE, 32, 8));
+	EXPECT_TRUE(has_refused());
+	EXPECT_EQ(weight, table_weight(liobn));
+}
+
+/* A 64-bit window that VFIO has removed does not affect the next driver. */
+TEST_F(default_window, limit_cleared)
+{
+	if (!is_nvme(bdfs[0]))
+		SKIP(return, "needs an NVMe controller");
+	ASSERT_TRUE(driver_works(bdfs[0]));
+	if (!has_window(bdfs[0], DIRECT_WINDOW))
+		SKIP(return, "the kernel's driver has no window for all of memory");
+	vfio_had_it();
+	ASSERT_FALSE(has_window(bdfs[0], DIRECT_WINDOW));
+	EXPECT_EQ(0, map_single(bdfs[0], 32));
+}
+
+/*
+ * The default window that is to be restored
+ */
+
+/* The user of VFIO gets an error, and the window once it can be had. */
+TEST_F(default_window, restore_refused_to_user)
+{
+	struct user user;
+
+	bind_all("vfio-pci");
+	ASSERT_EQ(0, user_take(&user));
+	user_set(&user);
+	refuse(RESET_WINDOWS ":0:1:" RTAS_ERROR);
+	EXPECT_NE(0, user_map(&user));
+	EXPECT_TRUE(has_refused());
+	EXPECT_EQ(0, user_map(&user));
+	user_give_back(&user);
+}
+
+/* A firmware that is busy is asked again. */
+TEST_F(default_window, restore_busy)
+{
+	struct user user;
+
+	bind_all("vfio-pci");
+	ASSERT_EQ(0, user_take(&user));
+	user_set(&user);
+	refuse(RESET_WINDOWS ":0:2:" RTAS_BUSY);
+	EXPECT_EQ(0, user_map(&user));
+	EXPECT_TRUE(has_refused());
+	user_give_back(&user);
+}
+
+/* The kernel's driver has no DMA until VFIO has had the device once more. */
+TEST_F(default_window, restore_refused_to_kernel)
+{
+	struct user user;
+
+	bind_all("vfio-pci");
+	ASSERT_EQ(0, user_take(&user));
+	refuse(RESET_WINDOWS ":0:-1:" RTAS_ERROR);
+	user_give_back(&user);
+	refuse_nothing();
+
+	EXPECT_FALSE(has_window(bdfs[0], DEFAULT_WINDOW));
+	EXPECT_EQ(-EINVAL, map_single(bdfs[0], 32));
+	vfio_had_it();
+	EXPECT_TRUE(has_window(bdfs[0], DEFAULT_WINDOW));
+	EXPECT_EQ(0, map_single(bdfs[0], 32));
+}
+
+/*
+ * A device that joined while VFIO had the PE. It has no table then, and gets
+ * none if the default window cannot be restored.
+ */
+TEST_F(default_window, restore_refused_to_joined)
+{
+	struct user user;
+
+	if (!is_ohci(bdfs[1]))
+		SKIP(return, "needs an OHCI controller");
+	bind_all("vfio-pci");
+	ASSERT_EQ(0, user_take(&user));
+	user_set(&user);
+	ASSERT_EQ(0, user_map(&user));
+	sysfs_write("1", SYSFS_PCI "/devices/%s/remove", bdfs[1]);
+	sysfs_write("1", SYSFS_PCI "/rescan", "");
+	refuse(RESET_WINDOWS ":0:-1:" RTAS_ERROR);
+	user_give_back(&user);
+	refuse_nothing();
+
+	probe(bdfs[1], "ohci-pci");
+	EXPECT_FALSE(has_driver(bdfs[1]));
+	vfio_had_it();
+	probe(bdfs[1], "ohci-pci");
+	EXPECT_TRUE(has_driver(bdfs[1]));
+}
+
+/*
+ * A table that is beyond what a device can address, as its driver does not set a
+ * mask: an earlier one has, and got a window that has not all of memory.
+ */
+TEST_F(default_window, beyond_mask)
+{
+	if (!is_ohci(bdfs[1]))
+		SKIP(return, "needs an OHCI controller");
+	set_parameter("largest_block", SMALL_BLOCK);
+	EXPECT_EQ(0, map_single(bdfs[1], 64));
+	set_parameter("largest_block", "0");
+	ASSERT_TRUE(has_window(bdfs[1], DYNAMIC_WINDOW));
+	ASSERT_LT(UINT32_MAX, window_base(bdfs[1], DYNAMIC_WINDOW));
+	probe(bdfs[1], "ohci-pci");
+	EXPECT_FALSE(has_driver(bdfs[1]));
+	vfio_had_it();
+	probe(bdfs[1], "ohci-pci");
+	EXPECT_TRUE(has_driver(bdfs[1]));
+}
+
+/*
+ * The window for all of memory. If it fails, the PE is banned from it.
+ */
+
+FIXTURE(large_window) {
+	char model[64];
+};
+
+FIXTURE_SETUP(large_window)
+{
+	if (!is_nvme(bdfs[0]))
+		SKIP(return, "needs an NVMe controller");
+	bind_to(bdfs[0], "nvme");
+	ASSERT_TRUE(nvme_model(bdfs[0], self->model, sizeof(self->model)));
+	vfio_had_it();
+}
+
+FIXTURE_TEARDOWN(large_window)
+{
+	teardown();
+}
+
+static void window_fails(struct __test_metadata *const _metadata,
+			 const char *model, const char *calls)
+{
+	char now[64];
+
+	refuse(calls);
+	EXPECT_TRUE(driver_works(bdfs[0]));
+	EXPECT_TRUE(has_refused());
+	EXPECT_FALSE(has_window(bdfs[0], DIRECT_WINDOW));
+	EXPECT_TRUE(has_window(bdfs[0], DEFAULT_WINDOW));
+	EXPECT_TRUE(nvme_model(bdfs[0], now, sizeof(now)));
+	EXPECT_STREQ(model, now);
+	drop_driver(bdfs[0]);
+	EXPECT_EQ(0, map_single(bdfs[0], 32));
+}
+
+/* The driver has the default window, and does not bypass the IOMMU. */
+TEST_F(large_window, refused)
+{
+	window_fails(_metadata, self->model,
+		     CREATE_WINDOW ":0:1:" RTAS_ERROR);
+}
+
+TEST_F(large_window, tce_refused)
+{
+	window_fails(_metadata, self->model,
+		     H_PUT_TCE_INDIRECT ":0:1:" H_PARAMETER);
+}
+
+/*
+ * A PE that can have one window
+ */
+
+FIXTURE(one_window) {};
+
+FIXTURE_SETUP(one_window)
+{
+	if (!get_parameter("fewer_windows"))
+		SKIP(return, "needs firmware_faults.fewer_windows=1");
+	vfio_had_it();
+}
+
+FIXTURE_TEARDOWN(one_window)
+{
+	teardown();
+}
+
+/* VFIO takes each of its devices. */
+TEST_F(one_window, two_devices)
+{
+	struct user user;
+
+	if (!bdfs[1])
+		SKIP(return, "needs two devices");
+	bind_all("vfio-pci");
+	ASSERT_EQ(0, user_take(&user));
+	user_set(&user);
+	EXPECT_EQ(0, user_map(&user));
+	user_give_back(&user);
+	EXPECT_EQ(0, map_single(bdfs[0], 32));
+	EXPECT_EQ(0, map_single(bdfs[1], 32));
+}
+
+/* A device that joins leaves the window in place of the default one alone. */
+TEST_F(one_window, join)
+{
+	if (!is_nvme(bdfs[0]) || !bdfs[1])
+		SKIP(return, "needs an NVMe controller and another device");
+	ASSERT_TRUE(driver_works(bdfs[0]));
+	ASSERT_TRUE(has_window(bdfs[0], DIRECT_WINDOW));
+	ASSERT_FALSE(has_window(bdfs[0], DEFAULT_WINDOW));
+
+	sysfs_write("1", SYSFS_PCI "/devices/%s/remove", bdfs[1]);
+	sysfs_write("1", SYSFS_PCI "/rescan", "");
+	EXPECT_TRUE(has_window(bdfs[0], DIRECT_WINDOW));
+	EXPECT_FALSE(has_window(bdfs[0], DEFAULT_WINDOW));
+	EXPECT_TRUE(nvme_works(bdfs[0]));
+}
+
+/*
+ * A driver gets a window in place of the default one. The driver of another
+ * device gets an error if it cannot use that, and else its table.
+ */
+static void replaced(struct __test_metadata *const _metadata,
+		     const char *property)
+{
+	bool usable;
+
+	EXPECT_EQ(0, map_single(bdfs[0], 64));
+	EXPECT_FALSE(has_window(bdfs[0], DEFAULT_WINDOW));
+	ASSERT_TRUE(has_window(bdfs[0], property));
+	usable = !strcmp(property, DYNAMIC_WINDOW) &&
+		 window_base(bdfs[0], property) < UINT32_MAX;
+	probe(bdfs[1], "ohci-pci");
+	EXPECT_EQ(usable, has_driver(bdfs[1]));
+
+	vfio_had_it();
+	probe(bdfs[1], "ohci-pci");
+	EXPECT_TRUE(has_driver(bdfs[1]));
+}
+
+TEST_F(one_window, direct)
+{
+	if (!is_ohci(bdfs[1]))
+		SKIP(return, "needs an OHCI controller");
+	replaced(_metadata, DIRECT_WINDOW);
+}
+
+TEST_F(one_window, dynamic)
+{
+	if (!is_ohci(bdfs[1]))
+		SKIP(return, "needs an OHCI controller");
+	set_parameter("largest_block", SMALL_BLOCK);
+	replaced(_metadata, DYNAMIC_WINDOW);
+}
+
+/* The window is not made, and the default one does not come back. It bans the PE. */
+TEST_F(one_window, lost)
+{
+	refuse(CREATE_WINDOW ":0:1:" RTAS_ERROR ";"
+	       RESET_WINDOWS ":0:1:" RTAS_ERROR);
+	EXPECT_EQ(-EINVAL, map_single(bdfs[0], 64));
+	EXPECT_TRUE(has_refused());
+	EXPECT_FALSE(has_window(bdfs[0], DEFAULT_WINDOW));
+	vfio_had_it();
+	EXPECT_EQ(0, map_single(bdfs[0], 32));
+}
+
+static const struct {
+	const char *path;
+	const char *option;
+} needs[] = {
+	{ PARAMETERS "refuse", "CONFIG_PSERIES_FIRMWARE_FAULTS" },
+	{ SYSFS_PCI "/drivers/dma_map_benchmark", "CONFIG_DMA_MAP_BENCHMARK" },
+	{ "/sys/kernel/debug/iommu", "CONFIG_IOMMU_DEBUGFS" },
+};
+
+int main(int argc, char *argv[])
+{
+	/* Addresses come last, as everywhere in these tests. */
+	for (int i = argc - 1; i > 0 && i > argc - 3; i--) {
+		if (!strchr(argv[i], ':'))
+			break;
+		bdfs[1] = bdfs[0];
+		bdfs[0] = argv[i];
+	}
+	if (!bdfs[0]) {
+		fprintf(stderr, "usage: %s [OPTION...] DEVICE [DEVICE]\n",
+			argv[0]);
+		return KSFT_SKIP;
+	}
+	argc -= bdfs[1] ? 2 : 1;
+	argv[argc] = NULL;
+
+	if (is_bare_metal())
+		ksft_exit_skip("bare metal has another firmware\n");
+	for (int i = 0; i < ARRAY_SIZE(needs); i++)
+		if (access(needs[i].path, F_OK))
+			ksft_exit_skip("needs %s, and to be root\n",
+				       needs[i].option);
+	memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE,
+		      MAP_ANONYMOUS | MAP_SHARED | MAP_POPULATE, -1, 0);
+	VFIO_ASSERT_NE(memory, MAP_FAILED);
+	return test_harness_run(argc, argv);
+}
