@@ -41,6 +41,7 @@
 /* Of the hypervisor */
 #define H_PUT_TCE		"0x20"
 #define H_PUT_TCE_INDIRECT	"0x13c"
+#define H_STUFF_TCE		"0x138"
 #define H_PARAMETER		"-4"
 #define H_PERMISSION		"-11"
 #define H_RESOURCE		"-16"
@@ -366,6 +367,34 @@ TEST_F(default_window, segment_refused)
 	EXPECT_EQ(-ENOMEM, map_by_kernel(bdfs[0], DMA_MAP_BENCH_SG_MODE, 32, 8));
 	EXPECT_TRUE(has_refused());
 	EXPECT_EQ(weight, table_weight(liobn));
+}
+
+/*
+ * A mapping of two lots of TCEs, of which the first cannot be cleared: the second
+ * is cleared all the same. The next mapping is refused, and takes one call to
+ * clear what was refused.
+ */
+TEST_F(default_window, clear_refused)
+{
+	char text[512] = "", *entry;
+	unsigned int left;
+	int fd;
+
+	refuse(H_STUFF_TCE ":0:1:" H_PARAMETER ";"
+	       H_STUFF_TCE ":9:1:" H_PARAMETER ";"
+	       H_PUT_TCE_INDIRECT ":2:-1:" H_RESOURCE);
+	EXPECT_EQ(-ENOMEM, map_by_kernel(bdfs[0], DMA_MAP_BENCH_SINGLE_MODE, 32,
+					 SZ_4M / getpagesize()));
+
+	fd = open(PARAMETERS "refuse", O_RDONLY);
+	ASSERT_GE(fd, 0);
+	ASSERT_GT(read(fd, text, sizeof(text) - 1), 0);
+	close(fd);
+	entry = strchr(text, ';');
+	ASSERT_NE(NULL, entry);
+	ASSERT_EQ(1, sscanf(entry, ";%*[^:]:%u:", &left));
+	EXPECT_EQ(7, left)
+		TH_LOG("%s", text);
 }
 
 /* A 64-bit window that VFIO has removed does not affect the next driver. */
