@@ -21,12 +21,14 @@
  * @argv: the program and its arguments, NULL terminated
  * @argc: how many these are
  * @limit: seconds that it may take
+ * @kexec: the next kernel runs those that follow
  */
 struct test {
 	char *name;
 	char *argv[MAX_ARGS + 1];
 	int argc;
 	unsigned int limit;
+	bool kexec;
 };
 
 /* util.c, which needs none of the others */
@@ -34,6 +36,8 @@ struct test {
 /* Where results go: a channel that the kernel does not write to. */
 extern FILE *ktap;
 
+/* The host reads what is still on its way through the terminals. */
+void drain(void);
 void __noreturn power_off(void);
 /* Nothing can run, say why on both channels: does not return */
 void __noreturn __printf(1, 2) bail_out(const char *fmt, ...);
@@ -41,6 +45,13 @@ void __noreturn __printf(1, 2) bail_out(const char *fmt, ...);
 char *xstrdup(const char *s);
 int write_file(const char *path, const char *value);
 int read_file(const char *path, char *buf, size_t size);
+
+/* kexec.c, which needs only util.c */
+
+/* How many tests the kernels before this one have run */
+unsigned int tests_done(void);
+/* Start the kernel again, for the tests after these: does not return */
+void __noreturn start_next_kernel(unsigned int done);
 
 /* pci.c */
 void bind_device(const char *name, const char *id);

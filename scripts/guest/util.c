@@ -15,13 +15,17 @@
 
 FILE *ktap;
 
-void power_off(void)
+void drain(void)
 {
 	fflush(NULL);
-	/* The host reads what is still on its way through the terminals. */
 	if (ktap)
 		tcdrain(fileno(ktap));
 	tcdrain(STDOUT_FILENO);
+}
+
+void power_off(void)
+{
+	drain();
 	reboot(RB_POWER_OFF);
 	/* Without a way to power off: the host starts QEMU with -no-reboot. */
 	reboot(RB_AUTOBOOT);

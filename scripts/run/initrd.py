@@ -34,12 +34,15 @@ def instructions(run, pattern, shell):
 		return
 	programs = pattern and table.of_programs([run], pattern)
 	for test in run.tests:
-		narrow = pattern and not test.is_program(pattern)
+		# What the next kernel finds is what is left by the last test of this one.
+		narrow = pattern and not test.kexec and not test.is_program(pattern)
 		if narrow and (programs or not is_harness(run, test.argv[0])):
 			continue
 		yield f'test {NO_LIMIT if common.GDB else test.limit} {test.name}'
 		for arg in test.argv:
 			yield f'arg {arg}'
+		if test.kexec:
+			yield 'kexec'
 		if narrow:
 			yield f'filter {pattern}'
 
@@ -76,6 +79,15 @@ def kernel_modules(run):
 				       stat.S_IFREG | 0o644, file.read())
 
 
+def kernel_to_start(run):
+	"""The kernel itself, if it is to start the next one"""
+	if any(test.kexec for test in run.tests):
+		image = os.path.join(common.BUILD, 'kernel', run.kernel,
+				     arches.find(run.arch).image)
+		with open(image, 'rb') as file:
+			yield 'kernel', stat.S_IFREG | 0o644, file.read()
+
+
 def append_client(run, file):
 	"""The archive of the program of others that the run uses"""
 	path = os.path.join(common.BUILD, 'client', run.client, 'client.cpio')
@@ -87,7 +99,8 @@ def append_client(run, file):
 
 
 def make(run, directory, text):
-	"""The architecture's archive, the client's, the kernel's modules, the instructions"""
+	"""The architecture's archive, the client's, the kernel's modules, a kernel, the
+	instructions"""
 	base = os.path.join(common.BUILD, 'initramfs', run.arch, 'initramfs.cpio')
 	path = os.path.join(directory, 'initrd')
 	try:
@@ -97,6 +110,6 @@ def make(run, directory, text):
 	with open(path, 'ab') as file:
 		if run.client:
 			append_client(run, file)
-		file.write(cpio_archive([*kernel_modules(run),
+		file.write(cpio_archive([*kernel_modules(run), *kernel_to_start(run),
 					 ('run', stat.S_IFREG | 0o644, text.encode())]))
 	return path

@@ -107,6 +107,8 @@ def command(run, directory, initrd, shell):
 		line += ['-S', '-chardev', f'socket,id=gdb,path={GDB_SOCKET},server=on,wait=off',
 			 '-gdb', 'chardev:gdb']
 	append = f'{arch.append} panic=-1 rdinit=/init {run.append}'
+	if any(test.kexec for test in run.tests):
+		append += ' retain_initrd'
 	append += ' ' + os.environ.get('APPEND', '')
 	return line + ['-kernel', kernel, '-initrd', initrd, '-append', append]
 

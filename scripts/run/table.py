@@ -82,6 +82,7 @@ class GuestTest:
 	limit: int
 	passes: int = 1
 	skips: list = dataclasses.field(default_factory=list)
+	kexec: bool = False
 
 
 	def is_program(self, pattern):
@@ -159,11 +160,15 @@ class Run:
 		return int(value)
 
 	def _parse_tests(self, rows, limit):
+		kernel = 1
 		for row in rows:
 			word, _, rest = row.partition(' ')
-			if word not in ('pass', 'skip', 'limit'):
+			if word not in ('pass', 'skip', 'limit', 'kexec'):
 				argv = shlex.split(row)
-				self.tests.append(GuestTest(argv, test_name(argv), limit))
+				name = test_name(argv)
+				if kernel > 1:
+					name += f', kernel {kernel}'
+				self.tests.append(GuestTest(argv, name, limit))
 				continue
 			if not self.tests:
 				raise TableError(f'[{self.name}]: "{row}" before any program')
@@ -172,6 +177,9 @@ class Run:
 				test.passes = self._number('pass', rest)
 			elif word == 'limit':
 				test.limit = self._number('limit', rest)
+			elif word == 'kexec':
+				test.kexec = True
+				kernel += 1
 			else:
 				pattern, colon, reason = rest.partition(': ')
 				if not colon:
@@ -180,6 +188,8 @@ class Run:
 				test.skips.append((pattern.replace('$', ''), reason))
 		if not self.tests:
 			raise TableError(f'[{self.name}]: no tests')
+		if self.tests[-1].kexec:
+			raise TableError(f'[{self.name}]: kexec: the next kernel has no tests')
 		names = [test.name for test in self.tests]
 		for name in names:
 			if names.count(name) > 1:
