@@ -14,6 +14,8 @@ import hang
 
 # The scratch disk's image, in the run's folder
 DISK = 'disk.img'
+# What a run's key "monitor" says, as QEMU says it
+MONITORS = {'yes': 'readline', 'qmp': 'control'}
 # What gdb connects to, likewise
 GDB_SOCKET = 'gdb'
 
@@ -98,10 +100,16 @@ def command(run, directory, initrd, shell):
 	for device in run.devices:
 		line += ['-device', device]
 	if run.monitor:
-		# QEMU's own monitor, through a socket, on the guest's next serial port
-		line += ['-chardev', 'socket,id=monitor,path=monitor,server=on,wait=off',
-			 '-mon', 'chardev=monitor,mode=readline',
-			 '-chardev', 'socket,id=to-monitor,path=monitor',
+		# QEMU's own monitor, through pipes, on the guest's next serial port. A socket
+		# is full with 278 bytes that come one by one, and the port of a pseries
+		# machine then waits for ever: the monitor does not get to read them.
+		for end, other in (('in', 'out'), ('out', 'in')):
+			os.mkfifo(os.path.join(directory, 'monitor.' + end))
+			os.symlink('monitor.' + end,
+				   os.path.join(directory, 'to-monitor.' + other))
+		line += ['-chardev', 'pipe,id=monitor,path=monitor',
+			 '-mon', f'chardev=monitor,mode={MONITORS[run.monitor]}',
+			 '-chardev', 'pipe,id=to-monitor,path=to-monitor',
 			 '-serial', 'chardev:to-monitor']
 	if common.GDB:
 		line += ['-S', '-chardev', f'socket,id=gdb,path={GDB_SOCKET},server=on,wait=off',

@@ -142,7 +142,10 @@ class Run:
 		self.disk = values['disk']
 		self.disk_hashes = self._number('disk-hashes', values['disk-hashes'])
 		self.icount = values['icount']
-		self.monitor = values['monitor'] == 'yes'
+		self.monitor = values['monitor']
+		if self.monitor and self.monitor not in qemu.MONITORS:
+			raise TableError(f'[{name}]: monitor {self.monitor}: one of '
+					 + ', '.join(qemu.MONITORS))
 		self.defaults = values['defaults'] == 'yes'
 		self.serial = arches.arguments(values['serial'])
 		self.append = ' '.join(values['append'].split())
