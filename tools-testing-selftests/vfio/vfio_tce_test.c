@@ -37,10 +37,9 @@
 
 #include "kselftest_harness.h"
 #include "tce.h"
+#include "tce_user.h"
 
 #define UNSAFE_INTERRUPTS	"/sys/module/iommufd/parameters/allow_unsafe_interrupts"
-
-static const char *bdfs[2];
 
 /*
  * The controller: what is at which offset of the memory for its queues, which
@@ -281,22 +280,6 @@ static void nvme_init(struct nvme *nvme, const char *bdf, int fd, void *memory,
 	};
 }
 
-static void *alloc_memory(size_t size)
-{
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			    MAP_ANONYMOUS | MAP_SHARED | MAP_POPULATE, -1, 0);
-
-	VFIO_ASSERT_NE(memory, MAP_FAILED);
-	return memory;
-}
-
-static bool is_filled_with(const void *memory, u8 byte, size_t size)
-{
-	const u8 *bytes = memory;
-
-	return bytes[0] == byte && !memcmp(bytes, bytes + 1, size - 1);
-}
-
 /* Does a write of the controller to @iova change @memory? */
 static bool writes_arrive(struct nvme *nvme, u64 iova, void *memory)
 {
@@ -447,23 +430,6 @@ static u32 ioas_ranges(int iommufd, u32 ioas, struct iommu_iova_range *ranges,
 
 	ioctl_assert(iommufd, IOMMU_IOAS_IOVA_RANGES, &args);
 	return args.num_iovas;
-}
-
-static int open_cdev(const char *bdf, int iommufd, u32 *dev)
-{
-	struct vfio_device_bind_iommufd args = {
-		.argsz = sizeof(args),
-		.iommufd = iommufd,
-	};
-	const char *path = vfio_pci_get_cdev_path(bdf);
-	int fd;
-
-	fd = open(path, O_RDWR);
-	VFIO_ASSERT_GE(fd, 0, "open(%s) failed\n", path);
-	free((void *)path);
-	ioctl_assert(fd, VFIO_DEVICE_BIND_IOMMUFD, &args);
-	*dev = args.out_devid;
-	return fd;
 }
 
 FIXTURE(tce) {
@@ -887,8 +853,6 @@ FIXTURE_VARIANT(spapr) {
 	u32 window;
 };
 
-#define CONTAINER	"/dev/vfio/vfio"
-#define IOMMUFD		"/dev/iommu"
 
 FIXTURE_VARIANT_ADD(spapr, window_32bit) {
 	.path = CONTAINER,
@@ -911,56 +875,6 @@ FIXTURE_VARIANT_ADD(spapr, iommufd_64bit) {
 };
 
 #define SPAPR_MEMORY	SZ_2M
-
-static int spapr_map(int container, void *memory, u64 size, u64 iova, u32 flags)
-{
-	struct vfio_iommu_type1_dma_map args = {
-		.argsz = sizeof(args),
-		.flags = flags,
-		.vaddr = (uintptr_t)memory,
-		.iova = iova,
-		.size = size,
-	};
-
-	return ioctl(container, VFIO_IOMMU_MAP_DMA, &args) ? -errno : 0;
-}
-
-#define SPAPR_READ_WRITE	(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
-
-static int spapr_unmap(int container, u64 iova, u64 size)
-{
-	struct vfio_iommu_type1_dma_unmap args = {
-		.argsz = sizeof(args),
-		.iova = iova,
-		.size = size,
-	};
-
-	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &args) ? -errno : 0;
-}
-
-static int spapr_register(int container, void *memory, u64 size)
-{
-	struct vfio_iommu_spapr_register_memory args = {
-		.argsz = sizeof(args),
-		.vaddr = (uintptr_t)memory,
-		.size = size,
-	};
-
-	return ioctl(container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &args) ?
-	       -errno : 0;
-}
-
-static int spapr_unregister(int container, void *memory, u64 size)
-{
-	struct vfio_iommu_spapr_register_memory args = {
-		.argsz = sizeof(args),
-		.vaddr = (uintptr_t)memory,
-		.size = size,
-	};
-
-	return ioctl(container, VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY, &args) ?
-	       -errno : 0;
-}
 
 static int spapr_create_shift(int container, u32 page_shift, u64 *start)
 {
@@ -1278,53 +1192,6 @@ TEST_F(spapr, two_devices)
 	if (group >= 0)
 		close(group);
 	ASSERT_TRUE(writes_arrive(&self->nvme, self->iova, data));
-}
-
-/*
- * The kernel's own DMA, after the devices had been in other hands
- */
-
-/* One that has a disk writes it and reads it again. */
-static bool kernel_dma_works(const char *bdf, u8 byte)
-{
-	u64 end = now_ms() + 2000;
-	char name[16], path[32];
-	bool works;
-	void *memory;
-	int fd;
-
-	if (!wait_live(bdf, name, sizeof(name), 10000))
-		return false;
-
-	snprintf(path, sizeof(path), "/dev/%sn1", name);
-	while ((fd = open(path, O_RDWR | O_DIRECT)) < 0) {
-		if (now_ms() > end)
-			return bdf != bdfs[0];
-		usleep(50000);
-	}
-	memory = alloc_memory(SZ_1M);
-	memset(memory, byte, SZ_1M);
-	works = pwrite(fd, memory, SZ_1M, 0) == SZ_1M;
-	memset(memory, 0, SZ_1M);
-	works = works && pread(fd, memory, SZ_1M, 0) == SZ_1M &&
-		is_filled_with(memory, byte, SZ_1M);
-	close(fd);
-	munmap(memory, SZ_1M);
-	return works;
-}
-
-/* In each device, by the kernel's own driver, which has them for that long */
-static bool kernel_dma_works_in_all(u8 byte)
-{
-	bool works = true;
-
-	for (int i = 0; i < 2 && bdfs[i]; i++)
-		bind_to(bdfs[i], "nvme");
-	for (int i = 0; i < 2 && bdfs[i]; i++)
-		works = kernel_dma_works(bdfs[i], byte + i) && works;
-	for (int i = 0; i < 2 && bdfs[i]; i++)
-		bind_to(bdfs[i], "vfio-pci");
-	return works;
 }
 
 static void use_with_iommufd(struct __test_metadata *const _metadata)
@@ -1738,6 +1605,27 @@ static int windows_left(int log_fd)
 	return left;
 }
 
+/* Has the kernel said it, in this log? */
+static bool log_says(int log_fd, const char *text)
+{
+	char record[8192];
+	bool found = false;
+	ssize_t len;
+
+	while ((len = read(log_fd, record, sizeof(record) - 1)) > 0 ||
+	       (len < 0 && errno == EPIPE)) {
+		if (len < 0)
+			continue;
+		record[len] = 0;
+		if (!strstr(record, text))
+			continue;
+		record[strcspn(record, "\n")] = 0;
+		printf("# %s\n", record);
+		found = true;
+	}
+	return found;
+}
+
 /* The hypervisor has one more window left if the default one is removed. */
 TEST(default_window_removed)
 {
@@ -1778,6 +1666,40 @@ TEST(default_window_removed)
 	bind_to(bdfs[0], "nvme");
 	EXPECT_TRUE(kernel_dma_works(bdfs[0], 0x31));
 	bind_to(bdfs[0], "vfio-pci");
+}
+
+/* There can be as many windows as the container tells. */
+TEST(windows_told)
+{
+	for (int i = 0; i < 2; i++) {
+		struct vfio_iommu_spapr_tce_info info = {
+			.argsz = sizeof(info),
+		};
+		int container = open(i ? IOMMUFD : CONTAINER, O_RDWR);
+		int group, fd;
+		u64 start;
+		u32 nr = 1;
+
+		if (container < 0)
+			continue;
+		group = open_group(bdfs[0]);
+		ASSERT_GE(group, 0);
+		ioctl_assert(group, VFIO_GROUP_SET_CONTAINER, &container);
+		ioctl_assert(container, VFIO_SET_IOMMU,
+			     (void *)VFIO_SPAPR_TCE_v2_IOMMU);
+		fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdfs[0]);
+		ASSERT_GE(fd, 0);
+		ioctl_assert(container, VFIO_IOMMU_SPAPR_TCE_GET_INFO, &info);
+		ASSERT_TRUE(info.flags & VFIO_IOMMU_SPAPR_INFO_DDW);
+
+		/* The default one is there already. */
+		while (nr < 4 && !spapr_create(container, &start))
+			nr++;
+		EXPECT_EQ(nr, info.ddw.max_dynamic_windows_supported);
+		close(fd);
+		close(group);
+		close(container);
+	}
 }
 
 /* The reset of another device of the group leaves the kernel's DMA alone. */
@@ -2099,7 +2021,7 @@ TEST(kernel_window_removed)
 
 	for (int i = 0; i < 2; i++) {
 		int fd = open(i ? IOMMUFD : CONTAINER, O_RDWR), group = -1;
-		int device;
+		int device, log_fd;
 		u64 window;
 		u32 dev;
 
@@ -2113,6 +2035,9 @@ TEST(kernel_window_removed)
 			close(fd);
 			SKIP(return, "the kernel's driver has no window for all of memory");
 		}
+		log_fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+		ASSERT_GE(log_fd, 0);
+		ASSERT_EQ(0, lseek(log_fd, 0, SEEK_END));
 		if (i) {
 			device = open_cdev(bdfs[0], fd, &dev);
 		} else {
@@ -2125,6 +2050,9 @@ TEST(kernel_window_removed)
 				       bdfs[0]);
 		}
 		ASSERT_GE(device, 0);
+		/* After kexec it might be one that is gone. */
+		EXPECT_FALSE(log_says(log_fd, "failed to remove DMA window"));
+		close(log_fd);
 		nvme_init(&nvme, bdfs[0], device, memory,
 			  window + physical_address(memory));
 		nvme_enable(&nvme);
@@ -2146,42 +2074,8 @@ TEST(kernel_window_removed)
 	}
 }
 
-/* Its disk would be overwritten. The program takes other devices, too. */
-static bool is_somebodys_disk(const char *bdf)
-{
-	char path[PATH_MAX], class[16] = "";
-	FILE *file;
-
-	if (vfio_selftests_is_scratch(bdf))
-		return false;
-	snprintf_assert(path, sizeof(path), SYSFS_PCI "/devices/%s/class", bdf);
-	file = fopen(path, "r");
-	if (file) {
-		if (!fgets(class, sizeof(class), file))
-			class[0] = '\0';
-		fclose(file);
-	}
-	return !strncmp(class, "0x0108", strlen("0x0108"));
-}
-
 int main(int argc, char *argv[])
 {
-	/* Addresses come last, as everywhere in these tests. */
-	for (int i = argc - 1; i > 0 && i > argc - 3; i--) {
-		if (!strchr(argv[i], ':'))
-			break;
-		bdfs[1] = bdfs[0];
-		bdfs[0] = argv[i];
-	}
-	if (!bdfs[0]) {
-		fprintf(stderr, "usage: %s [OPTION...] NVME [NVME]\n", argv[0]);
-		return KSFT_SKIP;
-	}
-	for (int i = 0; i < 2 && bdfs[i]; i++)
-		if (is_somebodys_disk(bdfs[i]))
-			ksft_exit_skip("%s is not in VFIO_SELFTESTS_SCRATCH\n",
-				       bdfs[i]);
-	argc -= bdfs[1] ? 2 : 1;
-	argv[argc] = NULL;
+	argc = take_addresses(argc, argv);
 	return test_harness_run(argc, argv);
 }
