@@ -378,7 +378,7 @@ TEST_F(default_window, clear_refused)
 {
 	char text[512] = "", *entry;
 	unsigned int left;
-	int fd;
+	int fd, nr;
 
 	refuse(H_STUFF_TCE ":0:1:" H_PARAMETER ";"
 	       H_STUFF_TCE ":9:1:" H_PARAMETER ";"
@@ -392,7 +392,8 @@ TEST_F(default_window, clear_refused)
 	close(fd);
 	entry = strchr(text, ';');
 	ASSERT_NE(NULL, entry);
-	ASSERT_EQ(1, sscanf(entry, ";%*[^:]:%u:", &left));
+	nr = sscanf(entry, ";%*[^:]:%u:", &left);
+	ASSERT_EQ(1, nr);
 	EXPECT_EQ(9 - 1 - 3, left)
 		TH_LOG("%s", text);
 }
