@@ -147,6 +147,32 @@ static inline bool wait_live(const char *bdf, char *name, size_t size, u64 ms)
 	return true;
 }
 
+/*
+ * Have the kernel's driver of a controller read its disk: 0, -ENOENT without one
+ * after @timeout_ms, or -EIO
+ */
+static inline int read_disk(const char *bdf, void *memory, size_t size,
+			    u64 timeout_ms)
+{
+	char name[16], path[32];
+	ssize_t len;
+	u64 end;
+	int fd;
+
+	if (!wait_live(bdf, name, sizeof(name), 20000))
+		return -EIO;
+	snprintf_assert(path, sizeof(path), "/dev/%sn1", name);
+	end = now_ms() + timeout_ms;
+	while ((fd = open(path, O_RDONLY | O_DIRECT)) < 0) {
+		if (now_ms() > end)
+			return -ENOENT;
+		usleep(10000);
+	}
+	len = pread(fd, memory, size, 0);
+	close(fd);
+	return len == size ? 0 : -EIO;
+}
+
 /* A property of the PE of a device on pseries, as the device tree has it now */
 static inline void node_path(char *path, size_t size, const char *bdf,
 			     const char *property)

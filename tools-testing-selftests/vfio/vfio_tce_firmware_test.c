@@ -205,23 +205,8 @@ static bool nvme_model(const char *bdf, char *model, size_t size)
 /* A controller that has a disk can read it, too. */
 static bool nvme_works(const char *bdf)
 {
-	char name[16], path[32];
-	bool works;
-	u64 end;
-	int fd;
-
-	if (!has_driver(bdf) || !wait_live(bdf, name, sizeof(name), 20000))
-		return false;
-	snprintf_assert(path, sizeof(path), "/dev/%sn1", name);
-	end = now_ms() + 1000;
-	while ((fd = open(path, O_RDONLY | O_DIRECT)) < 0) {
-		if (now_ms() > end)
-			return true;
-		usleep(10000);
-	}
-	works = pread(fd, memory, MEMORY_SIZE, 0) == MEMORY_SIZE;
-	close(fd);
-	return works;
+	return has_driver(bdf) &&
+	       read_disk(bdf, memory, MEMORY_SIZE, 1000) != -EIO;
 }
 
 static bool driver_works(const char *bdf)
