@@ -1,29 +1,38 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What tests of TCE tables share: the files of a device, its group, the kernel's
- * driver of it with the window that it has, and the registers of an NVMe
- * controller.
+ * What the tests of TCE tables share: the devices that they are given, the files
+ * of a device, its group, calls of the container for sPAPR, the kernel's driver
+ * with its windows and its DMA, and the registers of an NVMe controller.
  */
 #ifndef SELFTESTS_VFIO_TCE_H
 #define SELFTESTS_VFIO_TCE_H
 
 #include <endian.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <linux/map_benchmark.h>
+#include <linux/sizes.h>
 #include <linux/vfio.h>
 
 #include <libvfio.h>
 
+#include "kselftest.h"
+
+#define CONTAINER	"/dev/vfio/vfio"
+#define IOMMUFD		"/dev/iommu"
 #define SYSFS_PCI	"/sys/bus/pci"
 #define BENCHMARK	"/sys/kernel/debug/dma_map_benchmark"
 
@@ -37,6 +46,9 @@
 #define NVME_DOORBELL		0x1000
 #define NVME_ADMIN_IDENTIFY	0x06
 #define NVME_PAGE		4096
+
+/* The devices, of which there may be one only */
+static const char *bdfs[2];
 
 static inline u64 region_offset(int fd, u32 index)
 {
@@ -173,12 +185,40 @@ static inline int read_disk(const char *bdf, void *memory, size_t size,
 	return len == size ? 0 : -EIO;
 }
 
-/* A property of the PE of a device on pseries, as the device tree has it now */
-static inline void node_path(char *path, size_t size, const char *bdf,
-			     const char *property)
+/* A property of a node of the device tree: its length, or -1 */
+static inline int get_property(const char *node, const char *name, void *value,
+			       size_t size)
 {
-	snprintf_assert(path, size, SYSFS_PCI "/devices/%s/of_node/../%s", bdf,
-			property);
+	char path[PATH_MAX];
+	int fd, len;
+
+	snprintf_assert(path, sizeof(path), "%s/%s", node, name);
+	fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return -1;
+	len = read(fd, value, size);
+	close(fd);
+	return len;
+}
+
+/* The first cell of a property */
+static inline u32 get_number(const char *node, const char *name)
+{
+	__be32 number;
+
+	VFIO_ASSERT_EQ(get_property(node, name, &number, sizeof(number)),
+		       sizeof(number), "%s/%s\n", node, name);
+	return be32toh(number);
+}
+
+/* The node of the PE of a device on pseries */
+static inline const char *pe_node(const char *bdf)
+{
+	static char path[PATH_MAX];
+
+	snprintf_assert(path, sizeof(path), SYSFS_PCI "/devices/%s/of_node/..",
+			bdf);
+	return path;
 }
 
 #define DEFAULT_WINDOW	"ibm,dma-window"
@@ -186,28 +226,22 @@ static inline void node_path(char *path, size_t size, const char *bdf,
 #define DIRECT_WINDOW	"linux,direct64-ddr-window-info"
 #define DYNAMIC_WINDOW	"linux,dma64-ddr-window-info"
 
-static inline bool has_window(const char *bdf, const char *property)
+static inline bool has_property(const char *bdf, const char *property)
 {
-	char path[PATH_MAX];
+	u8 byte;
 
-	node_path(path, sizeof(path), bdf, property);
-	return !access(path, F_OK);
+	return get_property(pe_node(bdf), property, &byte, 1) >= 0;
 }
 
 /* Where a window other than the default one begins */
 static inline u64 window_base(const char *bdf, const char *property)
 {
-	char path[PATH_MAX];
-	__be64 base;
-	int fd;
+	/* Its LIOBN, and the address */
+	__be32 cells[3];
 
-	node_path(path, sizeof(path), bdf, property);
-	fd = open(path, O_RDONLY);
-	VFIO_ASSERT_GE(fd, 0);
-	/* Behind the LIOBN, and aligned */
-	VFIO_ASSERT_EQ(pread(fd, &base, sizeof(base), 8), sizeof(base));
-	close(fd);
-	return be64toh(base);
+	VFIO_ASSERT_EQ(get_property(pe_node(bdf), property, cells,
+				    sizeof(cells)), sizeof(cells));
+	return (u64)be32toh(cells[1]) << 32 | be32toh(cells[2]);
 }
 
 static inline bool is_bare_metal(void)
@@ -222,7 +256,7 @@ static inline u64 kernel_window(const char *bdf)
 	int fd;
 
 	if (!is_bare_metal())
-		return has_window(bdf, DIRECT_WINDOW) ?
+		return has_property(bdf, DIRECT_WINDOW) ?
 		       window_base(bdf, DIRECT_WINDOW) : 0;
 
 	fd = open("/proc/cmdline", O_RDONLY);
@@ -232,18 +266,27 @@ static inline u64 kernel_window(const char *bdf)
 	return strstr(text, "iommu=nobypass") ? 0 : 0x800000000000000ULL;
 }
 
+static inline int open_benchmark(const char *bdf)
+{
+	int fd;
+
+	bind_to(bdf, "dma_map_benchmark");
+	fd = open(BENCHMARK, O_RDWR);
+	VFIO_ASSERT_GE(fd, 0);
+	return fd;
+}
+
 static inline void interrupted(int signal)
 {
 }
 
 /*
- * Let the kernel map and unmap memory for a device, for a moment: @granule pages,
- * as one piece or as a scatterlist. Returns -ENOMEM if a mapping fails, and
- * -EINVAL if the device cannot have the mask. The device then gets the mask that
- * it had: 32 bits, but 64 after a driver that has set it, and a window for these.
+ * Let the kernel map and unmap memory, for a moment: @granule pages, as one piece
+ * or as a scatterlist. Returns -ENOMEM if a mapping fails, and -EINVAL if the
+ * device cannot have the mask. The mask that the device had is set again at the
+ * end. If that is one of 64 bits, the PE may get a large window by it.
  */
-static inline int map_by_kernel(const char *bdf, u8 mode, u32 mask_bits,
-				u32 granule)
+static inline int map_benchmark(int fd, u8 mode, u32 mask_bits, u32 granule)
 {
 	struct itimerval moment = { .it_value.tv_usec = 100000 };
 	const struct sigaction action = { .sa_handler = interrupted };
@@ -256,18 +299,29 @@ static inline int map_by_kernel(const char *bdf, u8 mode, u32 mask_bits,
 		.granule = granule,
 		.map_mode = mode,
 	};
-	int fd, ret;
+	int ret;
 
-	bind_to(bdf, "dma_map_benchmark");
-	fd = open(BENCHMARK, O_RDWR);
-	VFIO_ASSERT_GE(fd, 0);
 	VFIO_ASSERT_EQ(sigaction(SIGALRM, &action, NULL), 0);
 	VFIO_ASSERT_EQ(setitimer(ITIMER_REAL, &moment, NULL), 0);
 	ret = ioctl(fd, DMA_MAP_BENCHMARK, &args) ? -errno : 0;
 	moment.it_value.tv_usec = 0;
 	VFIO_ASSERT_EQ(setitimer(ITIMER_REAL, &moment, NULL), 0);
+	return ret;
+}
+
+static inline void close_benchmark(int fd, const char *bdf)
+{
 	close(fd);
 	drop_driver(bdf);
+}
+
+static inline int map_by_kernel(const char *bdf, u8 mode, u32 mask_bits,
+				u32 granule)
+{
+	int fd = open_benchmark(bdf);
+	int ret = map_benchmark(fd, mode, mask_bits, granule);
+
+	close_benchmark(fd, bdf);
 	return ret;
 }
 
@@ -282,6 +336,177 @@ static inline u64 physical_address(const void *memory)
 		       sizeof(entry));
 	close(fd);
 	return (entry & ((1ULL << 55) - 1)) * page + (uintptr_t)memory % page;
+}
+
+static inline void *alloc_memory(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			    MAP_ANONYMOUS | MAP_SHARED | MAP_POPULATE, -1, 0);
+
+	VFIO_ASSERT_NE(memory, MAP_FAILED);
+	return memory;
+}
+
+static inline bool is_filled_with(const void *memory, u8 byte, size_t size)
+{
+	const u8 *bytes = memory;
+
+	return bytes[0] == byte && !memcmp(bytes, bytes + 1, size - 1);
+}
+
+static inline int open_cdev(const char *bdf, int iommufd, u32 *dev)
+{
+	struct vfio_device_bind_iommufd args = {
+		.argsz = sizeof(args),
+		.iommufd = iommufd,
+	};
+	const char *path = vfio_pci_get_cdev_path(bdf);
+	int fd;
+
+	fd = open(path, O_RDWR);
+	VFIO_ASSERT_GE(fd, 0, "open(%s) failed\n", path);
+	free((void *)path);
+	ioctl_assert(fd, VFIO_DEVICE_BIND_IOMMUFD, &args);
+	*dev = args.out_devid;
+	return fd;
+}
+
+static inline int spapr_map(int container, void *memory, u64 size, u64 iova,
+			    u32 flags)
+{
+	struct vfio_iommu_type1_dma_map args = {
+		.argsz = sizeof(args),
+		.flags = flags,
+		.vaddr = (uintptr_t)memory,
+		.iova = iova,
+		.size = size,
+	};
+
+	return ioctl(container, VFIO_IOMMU_MAP_DMA, &args) ? -errno : 0;
+}
+
+#define SPAPR_READ_WRITE	(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
+
+static inline int spapr_unmap(int container, u64 iova, u64 size)
+{
+	struct vfio_iommu_type1_dma_unmap args = {
+		.argsz = sizeof(args),
+		.iova = iova,
+		.size = size,
+	};
+
+	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &args) ? -errno : 0;
+}
+
+static inline int spapr_register(int container, void *memory, u64 size)
+{
+	struct vfio_iommu_spapr_register_memory args = {
+		.argsz = sizeof(args),
+		.vaddr = (uintptr_t)memory,
+		.size = size,
+	};
+
+	return ioctl(container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &args) ?
+	       -errno : 0;
+}
+
+static inline int spapr_unregister(int container, void *memory, u64 size)
+{
+	struct vfio_iommu_spapr_register_memory args = {
+		.argsz = sizeof(args),
+		.vaddr = (uintptr_t)memory,
+		.size = size,
+	};
+
+	return ioctl(container, VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY, &args) ?
+	       -errno : 0;
+}
+
+/*
+ * The kernel's own DMA, after the devices had been in other hands
+ */
+
+/* One that has a disk writes it and reads it again. */
+static inline bool kernel_dma_works(const char *bdf, u8 byte)
+{
+	u64 end = now_ms() + 2000;
+	char name[16], path[32];
+	bool works;
+	void *memory;
+	int fd;
+
+	if (!wait_live(bdf, name, sizeof(name), 10000))
+		return false;
+
+	snprintf(path, sizeof(path), "/dev/%sn1", name);
+	while ((fd = open(path, O_RDWR | O_DIRECT)) < 0) {
+		if (now_ms() > end)
+			return bdf != bdfs[0];
+		usleep(50000);
+	}
+	memory = alloc_memory(SZ_1M);
+	memset(memory, byte, SZ_1M);
+	works = pwrite(fd, memory, SZ_1M, 0) == SZ_1M;
+	memset(memory, 0, SZ_1M);
+	works = works && pread(fd, memory, SZ_1M, 0) == SZ_1M &&
+		is_filled_with(memory, byte, SZ_1M);
+	close(fd);
+	munmap(memory, SZ_1M);
+	return works;
+}
+
+/* In each device, by the kernel's own driver, which has them for that long */
+static inline bool kernel_dma_works_in_all(u8 byte)
+{
+	bool works = true;
+
+	for (int i = 0; i < 2 && bdfs[i]; i++)
+		bind_to(bdfs[i], "nvme");
+	for (int i = 0; i < 2 && bdfs[i]; i++)
+		works = kernel_dma_works(bdfs[i], byte + i) && works;
+	for (int i = 0; i < 2 && bdfs[i]; i++)
+		bind_to(bdfs[i], "vfio-pci");
+	return works;
+}
+
+/* The class of a device begins with these digits. */
+static inline bool is_class(const char *bdf, const char *class)
+{
+	char path[PATH_MAX], text[16] = "";
+	FILE *file;
+
+	snprintf_assert(path, sizeof(path), SYSFS_PCI "/devices/%s/class", bdf);
+	file = fopen(path, "r");
+	if (file) {
+		if (!fgets(text, sizeof(text), file))
+			text[0] = '\0';
+		fclose(file);
+	}
+	return !strncmp(text, class, strlen(class));
+}
+
+/*
+ * The addresses of devices come last, as everywhere in these tests. A disk that
+ * somebody may need is not taken.
+ */
+static inline int take_devices(int argc, char *argv[], const char *usage)
+{
+	for (int i = argc - 1; i > 0 && i > argc - 3; i--) {
+		if (!strchr(argv[i], ':'))
+			break;
+		bdfs[1] = bdfs[0];
+		bdfs[0] = argv[i];
+	}
+	if (!bdfs[0])
+		ksft_exit_skip("usage: %s [OPTION...] %s\n", argv[0], usage);
+	for (int i = 0; i < 2 && bdfs[i]; i++)
+		if (is_class(bdfs[i], "0x0108") &&
+		    !vfio_selftests_is_scratch(bdfs[i]))
+			ksft_exit_skip("%s is not in VFIO_SELFTESTS_SCRATCH\n",
+				       bdfs[i]);
+	argc -= bdfs[1] ? 2 : 1;
+	argv[argc] = NULL;
+	return argc;
 }
 
 #endif

@@ -47,7 +47,6 @@
 /* More faults than any of the operations can meet */
 #define MAX_NTH		2000
 
-static const char *bdfs[2];
 static void *memory;
 static int fault_fd;
 
@@ -98,7 +97,7 @@ static int do_ioctl(int fd, unsigned long cmd, void *arg)
 
 static void prepare_open(struct pass *p)
 {
-	p->container = open("/dev/vfio/vfio", O_RDWR);
+	p->container = open(CONTAINER, O_RDWR);
 	VFIO_ASSERT_GE(p->container, 0);
 	p->group = open_group(bdfs[0]);
 	VFIO_ASSERT_GE(p->group, 0);
@@ -110,21 +109,13 @@ static void prepare_open(struct pass *p)
  */
 static void prepare_unsaved(struct pass *p)
 {
-	char path[PATH_MAX], text[64];
-	__be32 phandle;
-	int fd;
+	char text[64];
 
-	node_path(path, sizeof(path), bdfs[0], "ibm,dma-window-saved");
-	if (!access(path, F_OK) && has_window(bdfs[0], DEFAULT_WINDOW)) {
-		node_path(path, sizeof(path), bdfs[0], "phandle");
-		fd = open(path, O_RDONLY);
-		VFIO_ASSERT_GE(fd, 0);
-		VFIO_ASSERT_EQ(read(fd, &phandle, sizeof(phandle)),
-			       sizeof(phandle));
-		close(fd);
+	if (has_property(bdfs[0], "ibm,dma-window-saved") &&
+	    has_property(bdfs[0], DEFAULT_WINDOW)) {
 		snprintf_assert(text, sizeof(text),
 				"remove_property %#x ibm,dma-window-saved",
-				be32toh(phandle));
+				get_number(pe_node(bdfs[0]), "phandle"));
 		sysfs_write(text, "%s", "/proc/powerpc/ofdt");
 	}
 	prepare_open(p);
@@ -155,24 +146,12 @@ static void prepare_set(struct pass *p)
 
 static int run_register(struct pass *p)
 {
-	struct vfio_iommu_spapr_register_memory args = {
-		.argsz = sizeof(args),
-		.vaddr = (uintptr_t)memory,
-		.size = MEMORY_SIZE,
-	};
-
-	return do_ioctl(p->container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &args);
+	return spapr_register(p->container, memory, MEMORY_SIZE);
 }
 
 static int run_unregister(struct pass *p)
 {
-	struct vfio_iommu_spapr_register_memory args = {
-		.argsz = sizeof(args),
-		.vaddr = (uintptr_t)memory,
-		.size = MEMORY_SIZE,
-	};
-
-	return do_ioctl(p->container, VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY, &args);
+	return spapr_unregister(p->container, memory, MEMORY_SIZE);
 }
 
 static void prepare_registered(struct pass *p)
@@ -183,26 +162,13 @@ static void prepare_registered(struct pass *p)
 
 static int map_at(struct pass *p, u64 iova)
 {
-	struct vfio_iommu_type1_dma_map args = {
-		.argsz = sizeof(args),
-		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-		.vaddr = (uintptr_t)memory,
-		.iova = iova,
-		.size = MEMORY_SIZE,
-	};
-
-	return do_ioctl(p->container, VFIO_IOMMU_MAP_DMA, &args);
+	return spapr_map(p->container, memory, MEMORY_SIZE, iova,
+			 SPAPR_READ_WRITE);
 }
 
 static int unmap_at(struct pass *p, u64 iova)
 {
-	struct vfio_iommu_type1_dma_unmap args = {
-		.argsz = sizeof(args),
-		.iova = iova,
-		.size = MEMORY_SIZE,
-	};
-
-	return do_ioctl(p->container, VFIO_IOMMU_UNMAP_DMA, &args);
+	return spapr_unmap(p->container, iova, MEMORY_SIZE);
 }
 
 /* With the first mapping the container makes the default window. */
@@ -358,7 +324,7 @@ static void prepare_cdev(struct pass *p)
 	p->device = open(path, O_RDWR);
 	VFIO_ASSERT_GE(p->device, 0);
 	free((void *)path);
-	p->iommufd = open("/dev/iommu", O_RDWR);
+	p->iommufd = open(IOMMUFD, O_RDWR);
 	VFIO_ASSERT_GE(p->iommufd, 0);
 }
 
@@ -521,6 +487,8 @@ static const struct {
 	{ FAULTS "/fail_page_alloc/ignore-gfp-wait", "N" },
 	{ FAULTS "/fail_page_alloc/ignore-gfp-highmem", "N" },
 	{ FAULTS "/fail_page_alloc/min-order", "0" },
+	{ FAULTS "/fail_page_alloc/probability", "0" },
+	{ FAULTS "/fail_page_alloc/times", "1" },
 	{ FAULTS "/fail_page_alloc/verbose", "0" },
 	/* With CONFIG_IOMMUFD_TEST objects are not found, too. */
 	{ FAULTS "/fail_iommufd/verbose", "0", .optional = true },
@@ -598,21 +566,21 @@ static bool fault_disarm(void)
 /* The kernel's own DMA */
 
 /* To identify it takes DMA, and so does reading its disk, if it has one. */
-static bool kernel_dma_works(const char *bdf)
+static bool kernel_reads(const char *bdf)
 {
 	int ret = read_disk(bdf, memory, MEMORY_SIZE, 2000);
 
 	return !ret || (ret == -ENOENT && bdf != bdfs[0]);
 }
 
-static bool kernel_dma_works_in_all(void)
+static bool kernel_reads_in_all(void)
 {
 	bool works = true;
 
 	for (int i = 0; i < 2 && bdfs[i]; i++)
 		bind_to(bdfs[i], "nvme");
 	for (int i = 0; i < 2 && bdfs[i]; i++)
-		works = kernel_dma_works(bdfs[i]) && works;
+		works = kernel_reads(bdfs[i]) && works;
 	for (int i = 0; i < 2 && bdfs[i]; i++)
 		bind_to(bdfs[i], "vfio-pci");
 	return works;
@@ -949,7 +917,7 @@ static bool one_pass(struct __test_metadata *_metadata,
 		kernel_tries();
 		EXPECT_TRUE(next_user_is_confined());
 		pass_without_faults();
-		EXPECT_TRUE(kernel_dma_works_in_all());
+		EXPECT_TRUE(kernel_reads_in_all());
 	}
 	return fault;
 }
@@ -973,7 +941,7 @@ TEST_F_TIMEOUT(fail_nth, sweep, 300)
 	ASSERT_EQ(0, _metadata->exit_code) TH_LOG("at fault 1");
 	TH_LOG("%u faults", nth - 2 + fault);
 	pass_without_faults();
-	ASSERT_TRUE(kernel_dma_works_in_all());
+	ASSERT_TRUE(kernel_reads_in_all());
 }
 
 static void write_fault(const char *name, const char *value)
@@ -988,7 +956,7 @@ static void write_fault(const char *name, const char *value)
  */
 TEST(kernel_map)
 {
-	int ret;
+	int fd, ret;
 
 	if (!is_bare_metal())
 		SKIP(return, "the table has one level");
@@ -996,15 +964,19 @@ TEST(kernel_map)
 		SKIP(return, "needs CONFIG_DMA_MAP_BENCHMARK");
 	pass_without_faults();
 
+	/* There are few, and anybody may meet them: bind the driver before. */
+	fd = open_benchmark(bdfs[0]);
 	write_fault("ignore-gfp-wait", "Y");
 	write_fault("times", "8");
 	write_fault("probability", "100");
-	ret = map_by_kernel(bdfs[0], DMA_MAP_BENCH_SINGLE_MODE, 32, 1);
+	ret = map_benchmark(fd, DMA_MAP_BENCH_SINGLE_MODE, 32, 1);
 	write_fault("probability", "0");
+	write_fault("times", "1");
 	write_fault("ignore-gfp-wait", "N");
 	EXPECT_EQ(-ENOMEM, ret);
 
-	EXPECT_EQ(0, map_by_kernel(bdfs[0], DMA_MAP_BENCH_SINGLE_MODE, 32, 1));
+	EXPECT_EQ(0, map_benchmark(fd, DMA_MAP_BENCH_SINGLE_MODE, 32, 1));
+	close_benchmark(fd, bdfs[0]);
 	bind_to(bdfs[0], "vfio-pci");
 }
 
@@ -1012,23 +984,8 @@ int main(int argc, char *argv[])
 {
 	int ret;
 
-	/* Addresses come last, as everywhere in these tests. */
-	for (int i = argc - 1; i > 0 && i > argc - 3; i--) {
-		if (!strchr(argv[i], ':'))
-			break;
-		bdfs[1] = bdfs[0];
-		bdfs[0] = argv[i];
-	}
-	if (!bdfs[0]) {
-		fprintf(stderr, "usage: %s [OPTION...] NVME [NVME]\n", argv[0]);
-		return KSFT_SKIP;
-	}
-	argc -= bdfs[1] ? 2 : 1;
-	argv[argc] = NULL;
-
-	memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE,
-		      MAP_ANONYMOUS | MAP_SHARED | MAP_POPULATE, -1, 0);
-	VFIO_ASSERT_NE(memory, MAP_FAILED);
+	argc = take_devices(argc, argv, "NVME [NVME]");
+	memory = alloc_memory(MEMORY_SIZE);
 	faults_init();
 	ret = test_harness_run(argc, argv);
 	faults_restore();

@@ -9,7 +9,9 @@
  * be skipped: an NVMe controller as the first one, or an OHCI controller as the
  * second one. The driver of the latter does not set a DMA mask.
  *
- * CONFIG_PSERIES_FIRMWARE_FAULTS makes the firmware refuse. If a larger window
+ * CONFIG_PSERIES_FIRMWARE_FAULTS makes the firmware refuse, also what the drivers
+ * of other devices ask it for: this program is for a machine of one's own, a
+ * virtual one for instance. "make run_tests" leaves it out. If a larger window
  * fails, the PE is banned from these until the machine boots again, so that some
  * tests need a PE of their own. Those of a PE that can have one window need
  * firmware_faults.fewer_windows=1 on the command line.
@@ -20,6 +22,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +50,7 @@
 #define H_RESOURCE		"-16"
 
 #define CREATE_WINDOW		"ibm,create-pe-dma-window"
+#define REMOVE_WINDOW		"ibm,remove-pe-dma-window"
 #define RESET_WINDOWS		"ibm,reset-pe-dma-window"
 #define RTAS_ERROR		"-1"
 #define RTAS_BUSY		"-2"
@@ -57,7 +61,6 @@
 #define MEMORY_SIZE	SZ_2M
 #define MAP_IOVA	SZ_16M
 
-static const char *bdfs[2];
 static void *memory;
 
 /*
@@ -69,22 +72,48 @@ static void set_parameter(const char *name, const char *value)
 	sysfs_write(value, PARAMETERS "%s", name);
 }
 
-static u64 get_parameter(const char *name)
+static void get_parameter(const char *name, char *text, size_t size)
 {
-	char path[PATH_MAX], text[32] = "";
+	char path[PATH_MAX];
+	ssize_t len;
 	int fd;
 
 	snprintf_assert(path, sizeof(path), PARAMETERS "%s", name);
 	fd = open(path, O_RDONLY);
 	VFIO_ASSERT_GE(fd, 0);
-	VFIO_ASSERT_GT(read(fd, text, sizeof(text) - 1), 0);
+	len = read(fd, text, size - 1);
+	VFIO_ASSERT_GT(len, 0);
+	text[len] = '\0';
 	close(fd);
-	return strtoull(text, NULL, 0);
 }
 
-/* CALL:SKIP:TIMES:RESULT;... */
-static void refuse(const char *calls)
+/* What the parameters of the module were before */
+static char refuse_before[512], largest_block_before[32];
+
+static void parameters_save(void)
 {
+	get_parameter("refuse", refuse_before, sizeof(refuse_before));
+	get_parameter("largest_block", largest_block_before,
+		      sizeof(largest_block_before));
+}
+
+static void parameters_restore(void)
+{
+	set_parameter("refuse", refuse_before);
+	set_parameter("largest_block", largest_block_before);
+}
+
+/* CALL[@ARGUMENT]:SKIP:TIMES:RESULT;... */
+static __printf(1, 2) void refuse(const char *format, ...)
+{
+	char calls[512];
+	va_list args;
+	int len;
+
+	va_start(args, format);
+	len = vsnprintf(calls, sizeof(calls), format, args);
+	va_end(args);
+	VFIO_ASSERT_LT(len, sizeof(calls));
 	set_parameter("refuse", calls);
 }
 
@@ -93,15 +122,13 @@ static void refuse_nothing(void)
 	refuse(";");
 }
 
-/* Whether each call that was to be refused a number of times has been */
+/* True if no rule has refusals left that it was to do a number of times. */
 static bool has_refused(void)
 {
-	char text[512] = "", *entry = text;
-	int fd = open(PARAMETERS "refuse", O_RDONLY), times, nr;
+	char text[512], *entry = text;
+	int times, nr;
 
-	VFIO_ASSERT_GE(fd, 0);
-	VFIO_ASSERT_GT(read(fd, text, sizeof(text) - 1), 0);
-	close(fd);
+	get_parameter("refuse", text, sizeof(text));
 	while ((entry = strchr(entry, ':'))) {
 		nr = sscanf(entry, ":%*u:%d:", &times);
 		VFIO_ASSERT_EQ(nr, 1);
@@ -114,19 +141,24 @@ static bool has_refused(void)
 	return true;
 }
 
-/* The number of the default window, which its directory in debugfs is called by */
-static u32 default_liobn(const char *bdf)
+/* How many calls the last rule has yet to let through */
+static unsigned int skips_left(void)
 {
-	char path[PATH_MAX];
-	__be32 liobn;
-	int fd;
+	unsigned int left;
+	char text[512];
+	int nr;
 
-	node_path(path, sizeof(path), bdf, DEFAULT_WINDOW);
-	fd = open(path, O_RDONLY);
-	VFIO_ASSERT_GE(fd, 0);
-	VFIO_ASSERT_EQ(read(fd, &liobn, sizeof(liobn)), sizeof(liobn));
-	close(fd);
-	return be32toh(liobn);
+	get_parameter("refuse", text, sizeof(text));
+	VFIO_ASSERT_NE(strrchr(text, ';'), NULL);
+	nr = sscanf(strrchr(text, ';'), ";%*[^:]:%u:", &left);
+	VFIO_ASSERT_EQ(nr, 1, "%s\n", text);
+	return left;
+}
+
+/* The number of the default window, which its directory in debugfs is called by */
+static u32 default_liobn(void)
+{
+	return get_number(pe_node(bdfs[0]), DEFAULT_WINDOW);
 }
 
 /* How many entries of a table are in use, or -1 without the table */
@@ -147,21 +179,6 @@ static long table_weight(u32 liobn)
 	return weight;
 }
 
-static bool is_class(const char *bdf, const char *class)
-{
-	char path[PATH_MAX], text[16] = "";
-	FILE *file;
-
-	if (!bdf)
-		return false;
-	snprintf_assert(path, sizeof(path), SYSFS_PCI "/devices/%s/class", bdf);
-	file = fopen(path, "r");
-	VFIO_ASSERT_NE(file, NULL);
-	VFIO_ASSERT_NE(fgets(text, sizeof(text), file), NULL);
-	fclose(file);
-	return !strncmp(text, class, strlen(class));
-}
-
 static bool is_nvme(const char *bdf)
 {
 	return is_class(bdf, "0x010802");
@@ -170,7 +187,7 @@ static bool is_nvme(const char *bdf)
 /* The kernel has its driver, too. */
 static bool is_ohci(const char *bdf)
 {
-	return is_class(bdf, "0x0c0310") &&
+	return bdf && is_class(bdf, "0x0c0310") &&
 	       !access(SYSFS_PCI "/drivers/ohci-pci", F_OK);
 }
 
@@ -227,7 +244,7 @@ struct user {
 /* The group is VFIO's from here on. */
 static int user_take(struct user *user)
 {
-	user->container = open("/dev/vfio/vfio", O_RDWR);
+	user->container = open(CONTAINER, O_RDWR);
 	VFIO_ASSERT_GE(user->container, 0);
 	user->group = open_group(bdfs[0]);
 	VFIO_ASSERT_GE(user->group, 0);
@@ -238,29 +255,16 @@ static int user_take(struct user *user)
 
 static void user_set(struct user *user)
 {
-	struct vfio_iommu_spapr_register_memory args = {
-		.argsz = sizeof(args),
-		.vaddr = (uintptr_t)memory,
-		.size = MEMORY_SIZE,
-	};
-
 	ioctl_assert(user->container, VFIO_SET_IOMMU,
 		     (void *)VFIO_SPAPR_TCE_v2_IOMMU);
-	ioctl_assert(user->container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &args);
+	VFIO_ASSERT_EQ(spapr_register(user->container, memory, MEMORY_SIZE), 0);
 }
 
 /* With the first mapping the container makes the default window. */
 static int user_map(struct user *user)
 {
-	struct vfio_iommu_type1_dma_map args = {
-		.argsz = sizeof(args),
-		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-		.vaddr = (uintptr_t)memory,
-		.iova = MAP_IOVA,
-		.size = MEMORY_SIZE,
-	};
-
-	return ioctl(user->container, VFIO_IOMMU_MAP_DMA, &args) ? -errno : 0;
+	return spapr_map(user->container, memory, MEMORY_SIZE, MAP_IOVA,
+			 SPAPR_READ_WRITE);
 }
 
 static void user_give_back(struct user *user)
@@ -287,10 +291,16 @@ static void vfio_had_it(void)
 		drop_driver(bdfs[i]);
 }
 
-static void teardown(void)
+/* A test that ended early has left its rules. */
+static void setup(void)
 {
 	refuse_nothing();
 	set_parameter("largest_block", "0");
+}
+
+static void teardown(void)
+{
+	setup();
 	for (int i = 0; i < 2 && bdfs[i]; i++)
 		probe(bdfs[i], "vfio-pci");
 }
@@ -299,6 +309,7 @@ FIXTURE(default_window) {};
 
 FIXTURE_SETUP(default_window)
 {
+	setup();
 	vfio_had_it();
 }
 
@@ -317,19 +328,16 @@ TEST_F(default_window, tce_refused)
 	static const char * const results[] = {
 		H_PARAMETER, H_PERMISSION, H_RESOURCE,
 	};
-	u32 liobn = default_liobn(bdfs[0]);
-	char calls[64];
+	u32 liobn = default_liobn();
 	long weight;
 
 	ASSERT_EQ(0, map_single(bdfs[0], 32));
 	weight = table_weight(liobn);
 	ASSERT_GE(weight, 0);
 	for (int i = 0; i < ARRAY_SIZE(results); i++) {
-		snprintf_assert(calls, sizeof(calls),
-				H_PUT_TCE_INDIRECT ":0:1:%s", results[i]);
-		refuse(calls);
+		refuse(H_PUT_TCE_INDIRECT "@%#x:0:1:%s", liobn, results[i]);
 		EXPECT_EQ(-ENOMEM, map_single(bdfs[0], 32))
-			TH_LOG("%s", calls);
+			TH_LOG("%s", results[i]);
 		EXPECT_TRUE(has_refused());
 		EXPECT_EQ(weight, table_weight(liobn));
 	}
@@ -340,15 +348,14 @@ TEST_F(default_window, tce_refused)
 /* The same for one segment of several: no IOVAs are lost. */
 TEST_F(default_window, segment_refused)
 {
-	u32 liobn = default_liobn(bdfs[0]);
+	u32 liobn = default_liobn();
 	long weight = table_weight(liobn);
 	const char *call;
 
 	/* A page of 4K is not worth a list. */
-	call = getpagesize() > 4096 ? H_PUT_TCE_INDIRECT ":2:1:" H_PARAMETER :
-				      H_PUT_TCE ":2:1:" H_PARAMETER;
+	call = getpagesize() > 4096 ? H_PUT_TCE_INDIRECT : H_PUT_TCE;
 	ASSERT_GE(weight, 0);
-	refuse(call);
+	refuse("%s@%#x:2:1:" H_PARAMETER, call, liobn);
 	EXPECT_EQ(-ENOMEM, map_by_kernel(bdfs[0], DMA_MAP_BENCH_SG_MODE, 32, 8));
 	EXPECT_TRUE(has_refused());
 	EXPECT_EQ(weight, table_weight(liobn));
@@ -361,26 +368,41 @@ TEST_F(default_window, segment_refused)
  */
 TEST_F(default_window, clear_refused)
 {
-	char text[512] = "", *entry;
-	unsigned int left;
-	int fd, nr;
+	u32 liobn = default_liobn();
 
-	refuse(H_STUFF_TCE ":0:1:" H_PARAMETER ";"
-	       H_STUFF_TCE ":9:1:" H_PARAMETER ";"
-	       H_PUT_TCE_INDIRECT ":2:-1:" H_RESOURCE);
+	refuse(H_STUFF_TCE "@%#x:0:1:" H_PARAMETER ";"
+	       H_PUT_TCE_INDIRECT "@%#x:2:-1:" H_RESOURCE ";"
+	       H_STUFF_TCE "@%#x:9:1:" H_PARAMETER, liobn, liobn, liobn);
 	EXPECT_EQ(-ENOMEM, map_by_kernel(bdfs[0], DMA_MAP_BENCH_SINGLE_MODE, 32,
 					 SZ_4M / getpagesize()));
+	EXPECT_EQ(9 - 1 - 3, skips_left());
+}
 
-	fd = open(PARAMETERS "refuse", O_RDONLY);
-	ASSERT_GE(fd, 0);
-	ASSERT_GT(read(fd, text, sizeof(text) - 1), 0);
-	close(fd);
-	entry = strchr(text, ';');
-	ASSERT_NE(NULL, entry);
-	nr = sscanf(entry, ";%*[^:]:%u:", &left);
-	ASSERT_EQ(1, nr);
-	EXPECT_EQ(9 - 1 - 3, left)
-		TH_LOG("%s", text);
+/*
+ * VFIO gets the PE. The hypervisor does not remove the default window, whose TCEs
+ * are cleared by 512, and refuses to clear the first ones: the others are cleared
+ * all the same.
+ */
+TEST_F(default_window, clear_of_window_refused)
+{
+	/* The LIOBN, the address and the size */
+	__be32 window[5];
+	struct user user;
+	u64 lots;
+
+	ASSERT_EQ(sizeof(window), get_property(pe_node(bdfs[0]), DEFAULT_WINDOW,
+					       window, sizeof(window)));
+	lots = ((u64)be32toh(window[3]) << 32 | be32toh(window[4])) /
+	       (512 * SZ_4K);
+	ASSERT_LT(1, lots);
+	bind_all("vfio-pci");
+	refuse(REMOVE_WINDOW ":0:1:" RTAS_ERROR ";"
+	       H_STUFF_TCE "@%#x:0:1:" H_PARAMETER ";"
+	       H_STUFF_TCE "@%#x:%u:1:" H_PARAMETER,
+	       default_liobn(), default_liobn(), UINT32_MAX);
+	EXPECT_EQ(0, user_take(&user));
+	EXPECT_EQ(UINT32_MAX - (lots - 1), skips_left());
+	user_give_back(&user);
 }
 
 /* A 64-bit window that VFIO has removed does not affect the next driver. */
@@ -389,10 +411,10 @@ TEST_F(default_window, limit_cleared)
 	if (!is_nvme(bdfs[0]))
 		SKIP(return, "needs an NVMe controller");
 	ASSERT_TRUE(driver_works(bdfs[0]));
-	if (!has_window(bdfs[0], DIRECT_WINDOW))
+	if (!has_property(bdfs[0], DIRECT_WINDOW))
 		SKIP(return, "the kernel's driver has no window for all of memory");
 	vfio_had_it();
-	ASSERT_FALSE(has_window(bdfs[0], DIRECT_WINDOW));
+	ASSERT_FALSE(has_property(bdfs[0], DIRECT_WINDOW));
 	EXPECT_EQ(0, map_single(bdfs[0], 32));
 }
 
@@ -400,11 +422,19 @@ TEST_F(default_window, limit_cleared)
  * The default window that is to be restored
  */
 
+/* If it cannot be restored, it is not removed. */
+static bool can_reset(void)
+{
+	return has_property(bdfs[0], "ibm,ddw-extensions");
+}
+
 /* The user of VFIO gets an error, and the window once it can be had. */
 TEST_F(default_window, restore_refused_to_user)
 {
 	struct user user;
 
+	if (!can_reset())
+		SKIP(return, "the default window stays");
 	bind_all("vfio-pci");
 	ASSERT_EQ(0, user_take(&user));
 	user_set(&user);
@@ -420,6 +450,8 @@ TEST_F(default_window, restore_busy)
 {
 	struct user user;
 
+	if (!can_reset())
+		SKIP(return, "the default window stays");
 	bind_all("vfio-pci");
 	ASSERT_EQ(0, user_take(&user));
 	user_set(&user);
@@ -434,16 +466,18 @@ TEST_F(default_window, restore_refused_to_kernel)
 {
 	struct user user;
 
+	if (!can_reset())
+		SKIP(return, "the default window stays");
 	bind_all("vfio-pci");
 	ASSERT_EQ(0, user_take(&user));
 	refuse(RESET_WINDOWS ":0:-1:" RTAS_ERROR);
 	user_give_back(&user);
 	refuse_nothing();
 
-	EXPECT_FALSE(has_window(bdfs[0], DEFAULT_WINDOW));
+	EXPECT_FALSE(has_property(bdfs[0], DEFAULT_WINDOW));
 	EXPECT_EQ(-EINVAL, map_single(bdfs[0], 32));
 	vfio_had_it();
-	EXPECT_TRUE(has_window(bdfs[0], DEFAULT_WINDOW));
+	EXPECT_TRUE(has_property(bdfs[0], DEFAULT_WINDOW));
 	EXPECT_EQ(0, map_single(bdfs[0], 32));
 }
 
@@ -455,8 +489,10 @@ TEST_F(default_window, restore_refused_to_joined)
 {
 	struct user user;
 
+	if (!can_reset())
+		SKIP(return, "the default window stays");
 	if (!is_ohci(bdfs[1]))
-		SKIP(return, "needs an OHCI controller");
+		SKIP(return, "needs an OHCI controller, and CONFIG_USB_OHCI_HCD_PCI");
 	bind_all("vfio-pci");
 	ASSERT_EQ(0, user_take(&user));
 	user_set(&user);
@@ -481,11 +517,13 @@ TEST_F(default_window, restore_refused_to_joined)
 TEST_F(default_window, beyond_mask)
 {
 	if (!is_ohci(bdfs[1]))
-		SKIP(return, "needs an OHCI controller");
+		SKIP(return, "needs an OHCI controller, and CONFIG_USB_OHCI_HCD_PCI");
+	if (!has_property(bdfs[0], "ibm,ddw-applicable"))
+		SKIP(return, "the PE can have no other windows");
 	set_parameter("largest_block", SMALL_BLOCK);
 	EXPECT_EQ(0, map_single(bdfs[1], 64));
 	set_parameter("largest_block", "0");
-	ASSERT_TRUE(has_window(bdfs[1], DYNAMIC_WINDOW));
+	ASSERT_TRUE(has_property(bdfs[1], DYNAMIC_WINDOW));
 	ASSERT_LT(UINT32_MAX, window_base(bdfs[1], DYNAMIC_WINDOW));
 	probe(bdfs[1], "ohci-pci");
 	EXPECT_FALSE(has_driver(bdfs[1]));
@@ -506,8 +544,11 @@ FIXTURE_SETUP(large_window)
 {
 	if (!is_nvme(bdfs[0]))
 		SKIP(return, "needs an NVMe controller");
+	setup();
 	bind_to(bdfs[0], "nvme");
 	ASSERT_TRUE(nvme_model(bdfs[0], self->model, sizeof(self->model)));
+	if (!has_property(bdfs[0], DIRECT_WINDOW))
+		SKIP(return, "the PE has no window for all of memory, or is banned from it");
 	vfio_had_it();
 }
 
@@ -524,8 +565,8 @@ static void window_fails(struct __test_metadata *const _metadata,
 	refuse(calls);
 	EXPECT_TRUE(driver_works(bdfs[0]));
 	EXPECT_TRUE(has_refused());
-	EXPECT_FALSE(has_window(bdfs[0], DIRECT_WINDOW));
-	EXPECT_TRUE(has_window(bdfs[0], DEFAULT_WINDOW));
+	EXPECT_FALSE(has_property(bdfs[0], DIRECT_WINDOW));
+	EXPECT_TRUE(has_property(bdfs[0], DEFAULT_WINDOW));
 	EXPECT_TRUE(nvme_model(bdfs[0], now, sizeof(now)));
 	EXPECT_STREQ(model, now);
 	drop_driver(bdfs[0]);
@@ -553,8 +594,12 @@ FIXTURE(one_window) {};
 
 FIXTURE_SETUP(one_window)
 {
-	if (!get_parameter("fewer_windows"))
+	char text[32];
+
+	get_parameter("fewer_windows", text, sizeof(text));
+	if (!atoi(text))
 		SKIP(return, "needs firmware_faults.fewer_windows=1");
+	setup();
 	vfio_had_it();
 }
 
@@ -585,13 +630,13 @@ TEST_F(one_window, join)
 	if (!is_nvme(bdfs[0]) || !bdfs[1])
 		SKIP(return, "needs an NVMe controller and another device");
 	ASSERT_TRUE(driver_works(bdfs[0]));
-	ASSERT_TRUE(has_window(bdfs[0], DIRECT_WINDOW));
-	ASSERT_FALSE(has_window(bdfs[0], DEFAULT_WINDOW));
+	ASSERT_TRUE(has_property(bdfs[0], DIRECT_WINDOW));
+	ASSERT_FALSE(has_property(bdfs[0], DEFAULT_WINDOW));
 
 	sysfs_write("1", SYSFS_PCI "/devices/%s/remove", bdfs[1]);
 	sysfs_write("1", SYSFS_PCI "/rescan", "");
-	EXPECT_TRUE(has_window(bdfs[0], DIRECT_WINDOW));
-	EXPECT_FALSE(has_window(bdfs[0], DEFAULT_WINDOW));
+	EXPECT_TRUE(has_property(bdfs[0], DIRECT_WINDOW));
+	EXPECT_FALSE(has_property(bdfs[0], DEFAULT_WINDOW));
 	EXPECT_TRUE(nvme_works(bdfs[0]));
 }
 
@@ -605,8 +650,8 @@ static void replaced(struct __test_metadata *const _metadata,
 	bool usable;
 
 	EXPECT_EQ(0, map_single(bdfs[0], 64));
-	EXPECT_FALSE(has_window(bdfs[0], DEFAULT_WINDOW));
-	ASSERT_TRUE(has_window(bdfs[0], property));
+	EXPECT_FALSE(has_property(bdfs[0], DEFAULT_WINDOW));
+	ASSERT_TRUE(has_property(bdfs[0], property));
 	usable = !strcmp(property, DYNAMIC_WINDOW) &&
 		 window_base(bdfs[0], property) < UINT32_MAX;
 	probe(bdfs[1], "ohci-pci");
@@ -620,14 +665,14 @@ static void replaced(struct __test_metadata *const _metadata,
 TEST_F(one_window, direct)
 {
 	if (!is_ohci(bdfs[1]))
-		SKIP(return, "needs an OHCI controller");
+		SKIP(return, "needs an OHCI controller, and CONFIG_USB_OHCI_HCD_PCI");
 	replaced(_metadata, DIRECT_WINDOW);
 }
 
 TEST_F(one_window, dynamic)
 {
 	if (!is_ohci(bdfs[1]))
-		SKIP(return, "needs an OHCI controller");
+		SKIP(return, "needs an OHCI controller, and CONFIG_USB_OHCI_HCD_PCI");
 	set_parameter("largest_block", SMALL_BLOCK);
 	replaced(_metadata, DYNAMIC_WINDOW);
 }
@@ -639,7 +684,7 @@ TEST_F(one_window, lost)
 	       RESET_WINDOWS ":0:1:" RTAS_ERROR);
 	EXPECT_EQ(-EINVAL, map_single(bdfs[0], 64));
 	EXPECT_TRUE(has_refused());
-	EXPECT_FALSE(has_window(bdfs[0], DEFAULT_WINDOW));
+	EXPECT_FALSE(has_property(bdfs[0], DEFAULT_WINDOW));
 	vfio_had_it();
 	EXPECT_EQ(0, map_single(bdfs[0], 32));
 }
@@ -655,20 +700,9 @@ static const struct {
 
 int main(int argc, char *argv[])
 {
-	/* Addresses come last, as everywhere in these tests. */
-	for (int i = argc - 1; i > 0 && i > argc - 3; i--) {
-		if (!strchr(argv[i], ':'))
-			break;
-		bdfs[1] = bdfs[0];
-		bdfs[0] = argv[i];
-	}
-	if (!bdfs[0]) {
-		fprintf(stderr, "usage: %s [OPTION...] DEVICE [DEVICE]\n",
-			argv[0]);
-		return KSFT_SKIP;
-	}
-	argc -= bdfs[1] ? 2 : 1;
-	argv[argc] = NULL;
+	int ret;
+
+	argc = take_devices(argc, argv, "DEVICE [DEVICE]");
 
 	if (is_bare_metal())
 		ksft_exit_skip("bare metal has another firmware\n");
@@ -676,8 +710,9 @@ int main(int argc, char *argv[])
 		if (access(needs[i].path, F_OK))
 			ksft_exit_skip("needs %s, and to be root\n",
 				       needs[i].option);
-	memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE,
-		      MAP_ANONYMOUS | MAP_SHARED | MAP_POPULATE, -1, 0);
-	VFIO_ASSERT_NE(memory, MAP_FAILED);
-	return test_harness_run(argc, argv);
+	memory = alloc_memory(MEMORY_SIZE);
+	parameters_save();
+	ret = test_harness_run(argc, argv);
+	parameters_restore();
+	return ret;
 }

@@ -36,34 +36,8 @@
 
 #include "kselftest_harness.h"
 #include "tce.h"
-#include "tce_user.h"
 
 #define OFDT		"/proc/powerpc/ofdt"
-
-/* A property of a node of the device tree: its length, or -1 */
-static int get_property(const char *node, const char *name, void *value,
-			size_t size)
-{
-	char path[PATH_MAX];
-	int fd, len;
-
-	snprintf_assert(path, sizeof(path), "%s/%s", node, name);
-	fd = open(path, O_RDONLY);
-	if (fd < 0)
-		return -1;
-	len = read(fd, value, size);
-	close(fd);
-	return len;
-}
-
-static u32 get_number(const char *node, const char *name)
-{
-	__be32 number;
-
-	VFIO_ASSERT_EQ(get_property(node, name, &number, sizeof(number)),
-		       sizeof(number), "%s/%s\n", node, name);
-	return be32toh(number);
-}
 
 static void write_to(const char *path, const void *text, size_t len)
 {
@@ -87,7 +61,8 @@ TEST(kernel_dma)
  */
 TEST(one_window)
 {
-	char node[PATH_MAX], command[256], window[64];
+	const char *node = pe_node(bdfs[0]);
+	char command[256], window[64];
 	int len, at;
 
 	if (access(OFDT, W_OK))
@@ -95,8 +70,6 @@ TEST(one_window)
 	ASSERT_TRUE(kernel_dma_works_in_all(0x73));
 	ASSERT_NE(0, kernel_window(bdfs[0]));
 
-	snprintf_assert(node, sizeof(node), SYSFS_PCI "/devices/%s/of_node/..",
-			bdfs[0]);
 	len = get_property(node, "ibm,dma-window", window, sizeof(window));
 	ASSERT_GT(len, 0);
 	if (get_property(node, "ibm,dma-window-saved", command, 1) < 0) {
@@ -179,18 +152,19 @@ static void change_device_tree(const char *action, u32 connector)
 }
 
 /*
- * Until the port is raw, the terminal echoes what the monitor says, which answers
- * that as well: do not wait for the output. The rest of the echo may come later. A
- * byte of 0xff has the monitor forget what it was told by then.
+ * Before the port is raw, the terminal echoes the monitor's greeting, and the
+ * monitor answers what it is told by the echo. Do not wait for the output, which
+ * may never end. With 0xff the monitor drops what it has of a command.
  */
-static int open_monitor(const char *port)
+static int open_monitor(const char *port, struct termios *before)
 {
 	static const char start[] = "\xff{\"execute\":\"qmp_capabilities\"}\n";
 	struct termios termios;
 	int fd = open(port, O_RDWR | O_NOCTTY);
 
 	VFIO_ASSERT_GE(fd, 0);
-	VFIO_ASSERT_EQ(tcgetattr(fd, &termios), 0);
+	VFIO_ASSERT_EQ(tcgetattr(fd, before), 0);
+	termios = *before;
 	cfmakeraw(&termios);
 	VFIO_ASSERT_EQ(tcsetattr(fd, TCSANOW, &termios), 0);
 	VFIO_ASSERT_EQ(write(fd, start, strlen(start)), strlen(start));
@@ -203,9 +177,10 @@ static void tell_monitor(int fd, const char *command, const char *what)
 	char line[512];
 	int len;
 
-	len = snprintf(line, sizeof(line),
-		       "\xff{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"%s %s\"}}\n",
-		       command, what);
+	snprintf_assert(line, sizeof(line),
+			"\xff{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"%s %s\"}}\n",
+			command, what);
+	len = strlen(line);
 	VFIO_ASSERT_EQ(tcflush(fd, TCIFLUSH), 0);
 	VFIO_ASSERT_EQ(write(fd, line, len), len);
 	VFIO_ASSERT_EQ(tcdrain(fd), 0);
@@ -242,6 +217,7 @@ static int request_eventfd(int device)
 
 FIXTURE(plug) {
 	int monitor;
+	struct termios before;
 	u32 connector;
 	/* The user of VFIO */
 	int user;
@@ -284,7 +260,7 @@ FIXTURE_SETUP(plug)
 	if (!bdfs[1])
 		SKIP(return, "needs two devices");
 
-	self->monitor = open_monitor(getenv("MONITOR"));
+	self->monitor = open_monitor(getenv("MONITOR"), &self->before);
 	self->user = -1;
 	self->group = -1;
 	self->device = -1;
@@ -296,6 +272,7 @@ FIXTURE_SETUP(plug)
 
 FIXTURE_TEARDOWN(plug)
 {
+	tcsetattr(self->monitor, TCSADRAIN, &self->before);
 	close(self->monitor);
 	munmap(self->memory, PLUG_SIZE);
 }
@@ -326,10 +303,18 @@ static void take_group(const char *path, int *user, int *group, void *memory)
 				 SPAPR_READ_WRITE), 0);
 }
 
-static int map_again(int user, void *memory)
+static int remap(int user, void *memory)
 {
 	return spapr_unmap(user, PLUG_IOVA, PLUG_SIZE) ?:
 	       spapr_map(user, memory, PLUG_SIZE, PLUG_IOVA, SPAPR_READ_WRITE);
+}
+
+/* The memory is mapped, and can be mapped anew. */
+static int map_again(int user, void *memory)
+{
+	if (spapr_unregister(user, memory, PLUG_SIZE) != -EBUSY)
+		return -ENOENT;
+	return remap(user, memory);
 }
 
 /*
@@ -393,9 +378,11 @@ TEST_F_TIMEOUT(plug, unplug, 120)
 				    bdfs[1]));
 		ASSERT_EQ(ENODEV, errno);
 		/* Without another device VFIO has no group any more. */
-		status = map_again(self->user, self->memory);
-		if (shared)
-			ASSERT_EQ(0, status);
+		if (shared) {
+			ASSERT_EQ(0, map_again(self->user, self->memory));
+		} else {
+			remap(self->user, self->memory);
+		}
 	}
 
 	/* QEMU may have to let go of the name first. */
@@ -432,6 +419,6 @@ TEST_F_TIMEOUT(plug, unplug, 120)
 
 int main(int argc, char *argv[])
 {
-	argc = take_addresses(argc, argv);
+	argc = take_devices(argc, argv, "NVME [NVME]");
 	return test_harness_run(argc, argv);
 }
