@@ -801,7 +801,6 @@ static int tce_geometry_choose(struct tce_geometry *geometry, int nr,
  * Return: The domain, or an error pointer:
  *  * -EBUSY: the platform has to try where the windows are, and cannot, as the
  *    kernel itself or a VFIO container uses them
- *  * -EIO: what was made to try could not be removed
  *  * -ENODEV: the group has no windows, not the one that @user_data is about, or
  *    not in the order of their addresses
  *  * -EINVAL: the platform does not have the window of @user_data

@@ -48,8 +48,10 @@
 #define H_PARAMETER		"-4"
 #define H_PERMISSION		"-11"
 #define H_RESOURCE		"-16"
+#define H_NOT_ENOUGH_RESOURCES	"-44"
 
 #define CREATE_WINDOW		"ibm,create-pe-dma-window"
+#define QUERY_WINDOWS		"ibm,query-pe-dma-window"
 #define REMOVE_WINDOW		"ibm,remove-pe-dma-window"
 #define RESET_WINDOWS		"ibm,reset-pe-dma-window"
 #define RTAS_ERROR		"-1"
@@ -378,30 +380,104 @@ TEST_F(default_window, clear_refused)
 	EXPECT_EQ(9 - 1 - 3, skips_left());
 }
 
-/*
- * VFIO gets the PE. The hypervisor does not remove the default window, whose TCEs
- * are cleared by 512, and refuses to clear the first ones: the others are cleared
- * all the same.
- */
-TEST_F(default_window, clear_of_window_refused)
+/* If it cannot be restored, it is not removed. */
+static bool can_reset(void)
+{
+	return has_property(bdfs[0], "ibm,ddw-extensions");
+}
+
+/* In how many calls the default window is cleared */
+static u64 default_window_lots(void)
 {
 	/* The LIOBN, the address and the size */
 	__be32 window[5];
-	struct user user;
-	u64 lots;
 
-	ASSERT_EQ(sizeof(window), get_property(pe_node(bdfs[0]), DEFAULT_WINDOW,
-					       window, sizeof(window)));
-	lots = ((u64)be32toh(window[3]) << 32 | be32toh(window[4])) /
+	VFIO_ASSERT_EQ(get_property(pe_node(bdfs[0]), DEFAULT_WINDOW, window,
+				    sizeof(window)), sizeof(window));
+	return ((u64)be32toh(window[3]) << 32 | be32toh(window[4])) /
 	       (512 * SZ_4K);
+}
+
+/* VFIO gets the PE: the default window is cleared behind what is refused. */
+TEST_F(default_window, clear_of_window_refused)
+{
+	u64 lots = default_window_lots();
+	struct user user;
+
 	ASSERT_LT(1, lots);
 	bind_all("vfio-pci");
-	refuse(REMOVE_WINDOW ":0:1:" RTAS_ERROR ";"
-	       H_STUFF_TCE "@%#x:0:1:" H_PARAMETER ";"
+	refuse(H_STUFF_TCE "@%#x:0:1:" H_PARAMETER ";"
 	       H_STUFF_TCE "@%#x:%u:1:" H_PARAMETER,
 	       default_liobn(), default_liobn(), UINT32_MAX);
 	EXPECT_EQ(0, user_take(&user));
 	EXPECT_EQ(UINT32_MAX - (lots - 1), skips_left());
+	user_give_back(&user);
+}
+
+/*
+ * A window that the firmware keeps is VFIO's if it is empty. With TCEs of the
+ * kernel in it nobody gets the PE any more until the machine boots again.
+ */
+TEST_F(default_window, kept)
+{
+	struct user user;
+
+	if (!can_reset())
+		SKIP(return, "the default window stays");
+	bind_all("vfio-pci");
+	refuse(REMOVE_WINDOW ":0:2:" RTAS_BUSY ";"
+	       REMOVE_WINDOW ":0:1:" RTAS_ERROR);
+	EXPECT_EQ(0, user_take(&user));
+	EXPECT_TRUE(has_refused());
+	user_give_back(&user);
+
+	refuse(REMOVE_WINDOW ":0:1:" RTAS_ERROR ";"
+	       H_STUFF_TCE "@%#x:0:1:" H_PARAMETER, default_liobn());
+	EXPECT_EQ(-EIO, user_take(&user));
+	EXPECT_TRUE(has_refused());
+	user_give_back(&user);
+	EXPECT_EQ(-EIO, user_take(&user));
+	user_give_back(&user);
+
+	for (int i = 0; i < 2 && bdfs[i]; i++) {
+		drop_driver(bdfs[i]);
+		EXPECT_EQ(0, map_single(bdfs[i], 32));
+	}
+}
+
+static int create_window(int container)
+{
+	struct vfio_iommu_spapr_tce_create args = {
+		.argsz = sizeof(args),
+		.page_shift = __builtin_ctz(getpagesize()),
+		.window_size = SZ_1G,
+		.levels = 1,
+	};
+
+	return ioctl(container, VFIO_IOMMU_SPAPR_TCE_CREATE, &args) ? -errno : 0;
+}
+
+/* The user of VFIO gets an errno, and not what the firmware returned. */
+TEST_F(default_window, refused_to_user)
+{
+	struct user user;
+
+	bind_all("vfio-pci");
+	ASSERT_EQ(0, user_take(&user));
+	user_set(&user);
+	ASSERT_EQ(0, user_map(&user));
+	refuse(H_PUT_TCE "@%#x:0:1:" H_PARAMETER, default_liobn());
+	EXPECT_EQ(-EIO, user_map(&user));
+	refuse(H_PUT_TCE "@%#x:0:1:" H_NOT_ENOUGH_RESOURCES, default_liobn());
+	EXPECT_EQ(-ENOMEM, user_map(&user));
+	EXPECT_TRUE(has_refused());
+	if (has_property(bdfs[0], "ibm,ddw-applicable")) {
+		refuse(QUERY_WINDOWS ":0:1:" RTAS_ERROR);
+		EXPECT_EQ(-ENODEV, create_window(user.container));
+		EXPECT_TRUE(has_refused());
+	}
+	refuse_nothing();
+	EXPECT_EQ(0, user_map(&user));
 	user_give_back(&user);
 }
 
@@ -421,12 +497,6 @@ TEST_F(default_window, limit_cleared)
 /*
  * The default window that is to be restored
  */
-
-/* If it cannot be restored, it is not removed. */
-static bool can_reset(void)
-{
-	return has_property(bdfs[0], "ibm,ddw-extensions");
-}
 
 /* The user of VFIO gets an error, and the window once it can be had. */
 TEST_F(default_window, restore_refused_to_user)

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -874,6 +875,14 @@ FIXTURE_VARIANT_ADD(spapr, iommufd_64bit) {
 
 #define SPAPR_MEMORY	SZ_2M
 
+/* A thread that maps memory: where, and until when */
+struct spapr_loop {
+	int container;
+	void *memory;
+	u64 iova;
+	bool stop;
+};
+
 static int spapr_create_shift(int container, u32 page_shift, u64 *start)
 {
 	struct vfio_iommu_spapr_tce_create args = {
@@ -1293,6 +1302,44 @@ static u64 locked_kb(void)
 }
 
 /* A window that cannot be had costs nothing, and does not ban others. */
+static void *map_in_a_loop(void *arg)
+{
+	struct spapr_loop *loop = arg;
+
+	while (!READ_ONCE(loop->stop)) {
+		spapr_map(loop->container, loop->memory, SPAPR_MEMORY,
+			  loop->iova, SPAPR_READ_WRITE);
+		spapr_unmap(loop->container, loop->iova, SPAPR_MEMORY);
+	}
+	return NULL;
+}
+
+/* One thread removes the window that another one maps memory in. */
+TEST_F(spapr, remove_while_mapped)
+{
+	struct spapr_loop loop = {
+		.container = self->container,
+		.memory = self->memory,
+	};
+	pthread_t thread;
+	u64 end, start;
+
+	if (variant->window)
+		ASSERT_EQ(0, spapr_remove(self->container,
+					  self->iova - DATA_OFFSET));
+	ASSERT_EQ(0, spapr_create(self->container, &loop.iova));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, map_in_a_loop, &loop));
+	for (end = now_ms() + 2000; now_ms() < end; ) {
+		ASSERT_EQ(0, spapr_remove(self->container, loop.iova));
+		ASSERT_EQ(0, spapr_create(self->container, &start));
+		ASSERT_EQ(loop.iova, start);
+	}
+	WRITE_ONCE(loop.stop, true);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	ASSERT_EQ(0, spapr_map(self->container, self->memory, SPAPR_MEMORY,
+			       loop.iova, SPAPR_READ_WRITE));
+}
+
 TEST_F(spapr, create_refused)
 {
 	struct vfio_iommu_spapr_tce_create args = {
@@ -1307,11 +1354,22 @@ TEST_F(spapr, create_refused)
 					  self->iova - DATA_OFFSET));
 	locked = locked_kb();
 
-	/* Less than a page: pseries asks the firmware, powernv makes a page */
+	/* A window that is less than a page, of which powernv makes a page */
 	args.page_shift = 16;
 	args.window_size = SZ_32K;
-	if (!ioctl(self->container, VFIO_IOMMU_SPAPR_TCE_CREATE, &args))
+	if (!ioctl(self->container, VFIO_IOMMU_SPAPR_TCE_CREATE, &args)) {
+		ASSERT_TRUE(is_bare_metal());
 		ASSERT_EQ(0, spapr_remove(self->container, args.start_addr));
+	} else {
+		ASSERT_EQ(EINVAL, errno);
+	}
+
+	/* A shift of POWER takes 7 bits. */
+	args.page_shift = 128 + 16;
+	args.window_size = SZ_1G;
+	ASSERT_EQ(-1, ioctl(self->container, VFIO_IOMMU_SPAPR_TCE_CREATE,
+			    &args));
+	ASSERT_EQ(EINVAL, errno);
 
 	args.page_shift = 12;
 	args.window_size = 1ULL << 60;
@@ -1539,6 +1597,9 @@ TEST_F(spapr_default, window)
 		ASSERT_EQ(-EPERM, spapr_map(self->container, data, page, iova,
 					    SPAPR_READ_WRITE));
 		if (v2) {
+			ASSERT_LE(1, info.ddw.max_dynamic_windows_supported);
+			ASSERT_GE(2, info.ddw.max_dynamic_windows_supported);
+			ASSERT_LE(1, info.ddw.levels);
 			ASSERT_EQ(0, spapr_register(self->container,
 						    self->memory,
 						    SPAPR_MEMORY));
