@@ -236,12 +236,12 @@ static inline bool has_property(const char *bdf, const char *property)
 /* Where a window other than the default one begins */
 static inline u64 window_base(const char *bdf, const char *property)
 {
-	/* Its LIOBN, and the address */
-	__be32 cells[3];
+	/* Its LIOBN, nothing, and the address */
+	__be32 cells[4];
 
 	VFIO_ASSERT_EQ(get_property(pe_node(bdf), property, cells,
 				    sizeof(cells)), sizeof(cells));
-	return (u64)be32toh(cells[1]) << 32 | be32toh(cells[2]);
+	return (u64)be32toh(cells[2]) << 32 | be32toh(cells[3]);
 }
 
 static inline bool is_bare_metal(void)
