@@ -9,7 +9,6 @@
 #include <linux/types.h>
 #include <linux/vfio.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -71,42 +70,37 @@ static bool kvm_warned(int log_fd)
 	}
 }
 
+static bool device_has(const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf_assert(path, sizeof(path), "/sys/bus/pci/devices/%s/%s",
+			device_bdf, name);
+	return !access(path, F_OK);
+}
+
 /* Open the group of the device, or its cdev; -1 if it has none */
 static int open_group(void)
 {
-	char link[PATH_MAX], target[PATH_MAX], path[PATH_MAX];
-	ssize_t len;
+	char path[PATH_MAX];
 
-	snprintf(link, sizeof(link), "/sys/bus/pci/devices/%s/iommu_group",
-		 device_bdf);
-	len = readlink(link, target, sizeof(target) - 1);
-	if (len < 0)
+	if (!device_has("iommu_group"))
 		return -1;
-	target[len] = 0;
-	snprintf(path, sizeof(path), "/dev/vfio%s", strrchr(target, '/'));
+	snprintf_assert(path, sizeof(path), "/dev/vfio/%d",
+			sysfs_iommu_group_get(device_bdf));
 	return open(path, O_RDWR);
 }
 
 static int open_cdev(void)
 {
-	char path[PATH_MAX];
-	struct dirent *entry;
-	int fd = -1;
-	DIR *dir;
+	const char *path;
+	int fd;
 
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev",
-		 device_bdf);
-	dir = opendir(path);
-	if (!dir)
+	if (!device_has("vfio-dev"))
 		return -1;
-	while (fd < 0 && (entry = readdir(dir))) {
-		if (entry->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "/dev/vfio/devices/%.255s",
-			 entry->d_name);
-		fd = open(path, O_RDWR);
-	}
-	closedir(dir);
+	path = vfio_pci_get_cdev_path(device_bdf);
+	fd = open(path, O_RDWR);
+	free((void *)path);
 	return fd;
 }
 
@@ -256,8 +250,18 @@ static bool write_text(const char *path, const char *text)
 	return done;
 }
 
-/* The group of an mdev has no TCE tables of its own. */
-TEST(group_without_tce_tables)
+/* The group of an mdev has no TCE tables of its own */
+FIXTURE(group_without_tce_tables) {
+	int device_fd;
+	int table_fd;
+	int group_fd;
+	int kvm_fd;
+	int log_fd;
+	int vm_fd;
+};
+
+/* The mdev comes last: nothing that fails here can leave it behind */
+FIXTURE_SETUP(group_without_tce_tables)
 {
 	struct kvm_create_device create = { .type = KVM_DEV_TYPE_VFIO };
 	struct kvm_create_spapr_tce_64 table = {
@@ -265,44 +269,65 @@ TEST(group_without_tce_tables)
 		.page_shift = 16,
 		.size = 16,
 	};
+
+	self->group_fd = -1;
+	self->log_fd = open_log();
+	if (self->log_fd < 0 || !rearm_warnings())
+		SKIP(return, "needs /dev/kmsg, and clear_warn_once in debugfs");
+	self->kvm_fd = open("/dev/kvm", O_RDWR);
+	if (self->kvm_fd < 0)
+		SKIP(return, "cannot open /dev/kvm: %s", strerror(errno));
+	self->vm_fd = ioctl(self->kvm_fd, KVM_CREATE_VM, 0);
+	ASSERT_LE(0, self->vm_fd);
+	ASSERT_EQ(0, ioctl(self->vm_fd, KVM_CREATE_DEVICE, &create));
+	self->device_fd = create.fd;
+	/* KVM_CAP_SPAPR_TCE_64 is there with and without */
+	self->table_fd = ioctl(self->vm_fd, KVM_CREATE_SPAPR_TCE_64, &table);
+	if (self->table_fd < 0 && errno == ENOTTY)
+		SKIP(return, "needs CONFIG_SPAPR_TCE_IOMMU");
+	ASSERT_LE(0, self->table_fd);
+	if (access(MTTY, F_OK))
+		SKIP(return, "needs CONFIG_SAMPLE_VFIO_MDEV_MTTY");
+	if (!access(MDEVS MDEV, F_OK))
+		SKIP(return, "there is an mdev " MDEV " already");
+	ASSERT_TRUE(write_text(MTTY "/create", MDEV));
+}
+
+FIXTURE_TEARDOWN(group_without_tce_tables)
+{
+	if (self->group_fd >= 0)
+		close(self->group_fd);
+	EXPECT_TRUE(write_text(MDEVS MDEV "/remove", "1"));
+	close(self->table_fd);
+	close(self->vm_fd);
+	close(self->kvm_fd);
+	close(self->log_fd);
+}
+
+TEST_F(group_without_tce_tables, refused)
+{
 	char target[PATH_MAX] = "", path[PATH_MAX];
 	struct kvm_vfio_spapr_tce tce;
-	int kvm_fd, vm_fd, log_fd;
-	s32 group_fd;
+	s32 fd;
 
-	kvm_fd = open("/dev/kvm", O_RDWR);
-	if (kvm_fd < 0)
-		SKIP(return, "cannot open /dev/kvm: %s", strerror(errno));
-	log_fd = open_log();
-	if (log_fd < 0 || !rearm_warnings())
-		SKIP(return, "needs /dev/kmsg, and clear_warn_once in debugfs");
-	if (!write_text(MTTY "/create", MDEV))
-		SKIP(return, "needs CONFIG_SAMPLE_VFIO_MDEV_MTTY");
+	if (access(MDEVS MDEV "/iommu_group", F_OK))
+		SKIP(return, "needs CONFIG_VFIO_GROUP");
 	ASSERT_GT(readlink(MDEVS MDEV "/iommu_group", target,
 			   sizeof(target) - 1), 0);
-	snprintf(path, sizeof(path), "/dev/vfio%s", strrchr(target, '/'));
-	group_fd = open(path, O_RDWR);
-	ASSERT_LE(0, group_fd);
+	snprintf_assert(path, sizeof(path), "/dev/vfio%s",
+			strrchr(target, '/'));
+	fd = open(path, O_RDWR);
+	ASSERT_LE(0, fd);
+	self->group_fd = fd;
 
-	vm_fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
-	ASSERT_LE(0, vm_fd);
-	ASSERT_EQ(0, ioctl(vm_fd, KVM_CREATE_DEVICE, &create));
-	tce.groupfd = group_fd;
-	tce.tablefd = ioctl(vm_fd, KVM_CREATE_SPAPR_TCE_64, &table);
-	ASSERT_LE(0, tce.tablefd);
-	ASSERT_EQ(0, set_attr(create.fd, KVM_DEV_VFIO_FILE_ADD, &group_fd));
-	EXPECT_EQ(-EINVAL, set_attr(create.fd,
+	tce.groupfd = fd;
+	tce.tablefd = self->table_fd;
+	ASSERT_EQ(0, set_attr(self->device_fd, KVM_DEV_VFIO_FILE_ADD, &fd));
+	EXPECT_EQ(-EINVAL, set_attr(self->device_fd,
 				    KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE, &tce));
-	EXPECT_EQ(0, set_attr(create.fd, KVM_DEV_VFIO_FILE_DEL, &group_fd));
-	EXPECT_FALSE(kvm_warned(log_fd));
-
-	close(tce.tablefd);
-	close(create.fd);
-	close(vm_fd);
-	close(group_fd);
-	EXPECT_TRUE(write_text(MDEVS MDEV "/remove", "1"));
-	close(log_fd);
-	close(kvm_fd);
+	EXPECT_EQ(0, set_attr(self->device_fd, KVM_DEV_VFIO_FILE_DEL, &fd));
+	ASSERT_EQ(0, close(self->device_fd));
+	EXPECT_FALSE(kvm_warned(self->log_fd));
 }
 #endif
 
