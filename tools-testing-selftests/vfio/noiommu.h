@@ -510,6 +510,22 @@ static inline bool counters_grew(const struct counters *before)
 /* What leaves something behind does so each time */
 #define LEAK_TRIES 3
 
+/*
+ * Does anybody else pin memory or make page tables now, in the time that a try
+ * takes? Then what has grown each time can be theirs, and tells nothing.
+ */
+static inline bool others_are_active(unsigned int seconds)
+{
+	struct counters before, after;
+
+	read_counters(&before);
+	sleep(seconds);
+	read_counters(&after);
+	return memcmp(&before, &after, sizeof(before));
+}
+
+#define OTHERS_ACTIVE "others pin memory or make page tables all the time"
+
 static inline void *alloc_mem(size_t size, int flags)
 {
 	void *va = mmap(NULL, size, PROT_READ | PROT_WRITE,

@@ -679,7 +679,6 @@ FIXTURE_VARIANT_ADD(fail_nth, close) {
 FIXTURE_SETUP(fail_nth)
 {
 	struct pass pass;
-	int ret;
 
 	fault_fd = open("/proc/thread-self/fail-nth", O_RDWR);
 	ASSERT_GE(fault_fd, 0);
@@ -690,10 +689,7 @@ FIXTURE_SETUP(fail_nth)
 	/* What is allocated once and kept is no leak */
 	pass_init(&pass);
 	variant->op.prepare(&pass);
-	ret = variant->op.run(&pass);
-	if (ret == -E2BIG)
-		SKIP(return, "the kernel fills no arrays");
-	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, variant->op.run(&pass));
 	variant->op.check(&pass);
 	pass_close(&pass);
 	self->next_fd = next_fd();
@@ -743,6 +739,7 @@ static bool one_pass(struct __test_metadata *_metadata,
 TEST_F_TIMEOUT(fail_nth, sweep, 300)
 {
 	struct counters before;
+	bool quiet = true;
 	unsigned int nth;
 	bool fault;
 	int i;
@@ -753,9 +750,16 @@ TEST_F_TIMEOUT(fail_nth, sweep, 300)
 			read_counters(&before);
 			fault = one_pass(_metadata, &variant->op, nth);
 			EXPECT_EQ(self->next_fd, next_fd());
-		} while (counters_grew(&before) && ++i != LEAK_TRIES);
-		EXPECT_NE(LEAK_TRIES, i)
-			TH_LOG("memory is left behind");
+		} while (quiet && counters_grew(&before) && ++i != LEAK_TRIES);
+		if (i == LEAK_TRIES && others_are_active(1)) {
+			/* No longer look at what has grown, only at the rest */
+			TH_LOG("%s: at fault %u and later it is not known what is left behind",
+			       OTHERS_ACTIVE, nth);
+			quiet = false;
+		} else {
+			EXPECT_NE(LEAK_TRIES, i)
+				TH_LOG("memory is left behind");
+		}
 		if (!_metadata->exit_code && fault)
 			continue;
 		break;
