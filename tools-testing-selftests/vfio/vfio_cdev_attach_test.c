@@ -14,6 +14,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,6 +208,16 @@ TEST_F(vfio_cdev_attach, replace_ioas_of_another_iommu_driver)
 int main(int argc, char *argv[])
 {
 	const char *device_bdf = vfio_selftests_get_bdf(&argc, argv);
+	char pattern[PATH_MAX];
+	glob_t found;
+
+	/* Without an IOMMU its name would be noiommu-vfioX */
+	snprintf_assert(pattern, sizeof(pattern),
+			"/sys/bus/pci/devices/%s/vfio-dev/vfio*", device_bdf);
+	if (glob(pattern, 0, NULL, &found))
+		ksft_exit_skip("%s is not bound to vfio-pci, or has no IOMMU\n",
+			       device_bdf);
+	globfree(&found);
 
 	cdev_path = vfio_pci_get_cdev_path(device_bdf);
 	printf("Using cdev device %s\n", cdev_path);
