@@ -974,17 +974,25 @@ TEST_F(noiommu_attached, dmabuf)
 /* Take that long for a look, to tell who waits for its end from who does not */
 #define LONG_LOOK_NS (200 * 1000 * 1000ULL)
 
-/* Returns how long a look at all of the mapping takes */
+/*
+ * Returns how long a look at all of the mapping takes. On a busy machine it can
+ * take longer, so this is the shortest of some.
+ */
 static u64 time_look(struct __test_metadata *_metadata, struct noiommu *n,
 		     u64 size)
 {
-	u64 start = now_ns();
-	u64 length = UINT64_MAX;
-	u64 pa;
+	u64 start, length, pa, shortest = UINT64_MAX;
+	int i;
 
-	ASSERT_EQ(0, get_pa(n->iommufd, n->ioas, TEST_IOVA, &length, &pa));
-	ASSERT_EQ(size, length);
-	return now_ns() - start;
+	for (i = 0; i != 3; i++) {
+		start = now_ns();
+		length = UINT64_MAX;
+		ASSERT_EQ(0, get_pa(n->iommufd, n->ioas, TEST_IOVA, &length,
+				    &pa));
+		shortest = min(shortest, now_ns() - start);
+		ASSERT_EQ(size, length);
+	}
+	return shortest;
 }
 
 /* Over and over, until the mapping is gone */
@@ -1015,30 +1023,34 @@ static pid_t start_looking(struct __test_metadata *_metadata,
  * machine what does not wait can take as long as that, too, so that is tried
  * again.
  */
-#define TRIES 5
+#define TRIES 3
 
 /*
- * Do writers of the IOAS not get their turn? Then nearly each of the eight calls
- * waits for a look, as one begins when a writer is done.
+ * Do writers of the IOAS not get their turn? Then nearly each call waits for the
+ * end of a look, as one has begun again when a call is made.
  */
 static bool writers_wait_for_looks(struct __test_metadata *_metadata,
 				   struct noiommu *n, void *va, u64 look)
 {
-	u64 start, duration;
+	u64 start, waited = 0;
 	int i, status;
 	pid_t pid;
 
 	pid = start_looking(_metadata, n);
-	start = now_ns();
-	for (i = 0; i != 4; i++) {
+	for (i = 0; i != 4 && waited < 2 * look; i++) {
+		usleep(10000);
+		start = now_ns();
 		ASSERT_EQ(0, map(n->iommufd, n->ioas, va, SZ_64K, 0));
+		waited += now_ns() - start;
+		usleep(10000);
+		start = now_ns();
 		ASSERT_EQ(0, unmap(n->iommufd, n->ioas, 0, SZ_64K));
+		waited += now_ns() - start;
 	}
-	duration = now_ns() - start;
 	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
 	ASSERT_EQ(0, kill(pid, SIGKILL));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	return duration >= 2 * look;
+	return waited >= 2 * look;
 }
 
 /* Does a look that has begun a moment ago go on to its end when it is killed? */
@@ -1055,7 +1067,7 @@ static bool kill_waits_for_look(struct __test_metadata *_metadata,
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	duration = now_ns() - start;
 	ASSERT_TRUE(WIFSIGNALED(status));
-	return duration >= look / 2;
+	return duration >= look / 4;
 }
 
 /*
