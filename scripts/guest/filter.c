@@ -12,6 +12,7 @@
  * A column ends where the fixed width does, or later if the name is longer. A
  * fixture's tests are all combinations of its variants and its tests.
  */
+#include <ctype.h>
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,40 +46,59 @@ static void clear_names(struct names *names)
 /**
  * struct filter - which subtests are wanted
  * @pattern: what their names match
- * @fixture: the fixture that the program was restricted to already, or NULL
- * @test: likewise the test
+ * @options: the harness's options that the program had already
+ * @nr: how many these are
  */
 struct filter {
 	const char *pattern;
-	const char *fixture;
-	const char *test;
+	struct {
+		char letter;
+		const char *value;
+	} options[MAX_ARGS / 2];
+	unsigned int nr;
 };
 
-static bool is_wanted(const struct filter *filter, const char *fixture,
-		      const char *test, const char *name)
+/* Take the harness's options out of the arguments: with -r it would add to them */
+static void take_options(struct test *test, struct filter *filter)
 {
-	if (filter->fixture && strcmp(filter->fixture, fixture))
-		return false;
-	if (filter->test && strcmp(filter->test, test))
-		return false;
-	return !fnmatch(filter->pattern, name, 0);
+	int argc = 1;
+
+	for (int i = 1; i < test->argc; i++) {
+		char *arg = test->argv[i];
+
+		if (i + 1 < test->argc && strlen(arg) == 2 && arg[0] == '-' &&
+		    strchr("fFvVtTr", arg[1])) {
+			filter->options[filter->nr].letter = arg[1];
+			filter->options[filter->nr++].value = test->argv[++i];
+		} else {
+			test->argv[argc++] = arg;
+		}
+	}
+	test->argc = argc;
+	test->argv[argc] = NULL;
 }
 
-/* Take an option out of the arguments; the harness would add to it, not narrow */
-static const char *take_option(struct test *test, const char *option)
+/* As test_enabled() of the harness has it: the first option that matches decides */
+static bool is_enabled(const struct filter *filter, const char *fixture,
+		       const char *variant, const char *test, const char *name)
 {
-	for (int i = 1; i + 1 < test->argc; i++) {
-		const char *value = test->argv[i + 1];
+	bool has_positive = false;
 
-		if (strcmp(test->argv[i], option))
-			continue;
-		test->argc -= 2;
-		memmove(&test->argv[i], &test->argv[i + 2],
-			(test->argc - i) * sizeof(test->argv[0]));
-		test->argv[test->argc] = NULL;
-		return value;
+	for (unsigned int i = 0; i < filter->nr; i++) {
+		char letter = filter->options[i].letter;
+		const char *what = name;
+
+		has_positive |= islower(letter);
+		if (tolower(letter) == 'f')
+			what = fixture;
+		else if (tolower(letter) == 'v')
+			what = variant;
+		else if (tolower(letter) == 't')
+			what = test;
+		if (!strcmp(what, filter->options[i].value))
+			return islower(letter);
 	}
-	return NULL;
+	return !has_positive;
 }
 
 /* Append "-r NAME" for each subtest of a fixture that is wanted */
@@ -96,7 +116,9 @@ static void add_wanted(struct test *test, const struct filter *filter,
 		for (unsigned int t = 0; t < names->nr; t++) {
 			snprintf(name, sizeof(name), "%s%s%s.%s", fixture,
 				 *variant ? "." : "", variant, names->name[t]);
-			if (!is_wanted(filter, fixture, names->name[t], name))
+			if (fnmatch(filter->pattern, name, 0) ||
+			    !is_enabled(filter, fixture, variant,
+					names->name[t], name))
 				continue;
 			add_arg(test, "-r");
 			add_arg(test, name);
@@ -158,18 +180,16 @@ static char *next_column(char **line, size_t width)
 /* False if none of its subtests matches */
 bool filter_test(struct test *test, const char *pattern)
 {
-	struct filter filter = {
-		.pattern = pattern,
-		.fixture = take_option(test, "-f"),
-		.test = take_option(test, "-t"),
-	};
+	struct filter filter = { .pattern = pattern };
 	struct names variants = {}, names = {};
 	char fixture[256] = "", line[1024];
 	bool in_table = false;
-	int argc = test->argc;
 	FILE *file;
 	pid_t pid;
+	int argc;
 
+	take_options(test, &filter);
+	argc = test->argc;
 	file = start_list(test, &pid);
 	while (file && fgets(line, sizeof(line), file)) {
 		char *rest = line, *column;
