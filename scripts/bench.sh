@@ -148,8 +148,8 @@ measure()
 		file=$OUT/measured/$run-$key
 		if [[ ! -e $file ]]; then
 			checkout "$commit"
-			BUILD=$OUT "$TOP/scripts/build/kernel" "$flavour"
-			BUILD=$OUT "$TOP/scripts/build/initramfs" "$arch"
+			BUILD=$OUT "$TOP/scripts/build/kernel" "$flavour" || exit 1
+			BUILD=$OUT "$TOP/scripts/build/initramfs" "$arch" || exit 1
 			step "measure $column: $run"
 			APPEND=${QUICK:+QUICK=1} figures_of "$run" > "$file.new"
 			mv "$file.new" "$file"

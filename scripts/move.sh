@@ -89,7 +89,7 @@ move_list()
 RETRY="make move BASE=$FROM_BASE TO=$TO SAVE=1"
 export NAME=$TO KERNEL_VERSION=$TO
 LENDER='' COMMIT='' PIN_TREE=$LINUX
-"$TOP/scripts/tree.sh"
+"$TOP/scripts/tree.sh" || exit 1
 keep_work unapplied_work "$TREE_NAME has work that is not in patches/" "$(make_target refresh)"
 use_port
 apply

@@ -231,7 +231,7 @@ home=$(home_of "$SERIES")
 [[ ! $GIVEN || $GIVEN == "$home" ]] ||
 	die "$SERIES is posted from the kernel where it is at home, Linux $home" "" "make post SERIES=$SERIES"
 take_stack "$home"
-"$TOP/scripts/tree.sh"
+"$TOP/scripts/tree.sh" || exit 1
 TAG=v$BASE
 DIR=$BUILD/post/$SERIES
 CLONE=$DIR/linux

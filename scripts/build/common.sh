@@ -37,10 +37,10 @@ busybox_path()
 
 	path=$(command -v busybox) || path=busybox
 	if [[ ! $DEBIAN ]]; then
-		"$TOP/scripts/build/busybox" "$1" >&2
+		"$TOP/scripts/build/busybox" "$1" >&2 || exit "$REPORTED"
 		path=$BUILD/busybox/$1/busybox
 	elif [[ $(uname -m) != "$1" ]]; then
-		path=$(debian_package busybox-static)
+		path=$(debian_package busybox-static) || exit "$REPORTED"
 		path=$(find "$path" -path '*/bin/busybox')
 	elif [[ ! -x $path ]] || ldd "$path" > /dev/null 2>&1; then
 		die "no static busybox for $1" "" "install it; Debian has it as busybox-static"

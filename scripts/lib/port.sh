@@ -57,7 +57,7 @@ choose_stack()
 	PIN_TREE=$LINUX
 	check_request
 	if [[ $KDIR || $TARGET != "$BASE" ]]; then
-		"$TOP/scripts/tree.sh"
+		"$TOP/scripts/tree.sh" || exit 1
 		return
 	fi
 	# The stack itself, which is asked for when it does not apply
