@@ -84,7 +84,7 @@ port:		## apply the stack that fits to another kernel; build, boot
 ## BASE=VERSION	a kernel that scripts/conf/pins lists, or a commit of KDIR=
 ## KDIR=PATH	any git tree of the kernel
 ## SAVE=1	keep what it came to: the resolution of a conflict, the README's row
-## RUN=, T=, ARCH=, ALL=	as for make check
+## RUN=, T=, ARCH=, GROUP=, ALL=	as for make check
 	@BASE= scripts/fetch/packages tree check
 	@scripts/port.sh
 

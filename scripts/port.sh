@@ -7,8 +7,8 @@
 #
 # The stack is the one that fits the kernel's version. All of it is in
 # build/port/<kernel>. The tree of the stack and KDIR only lend their objects. RUN=, T=,
-# ARCH= and ALL= choose guest runs, as for make check. KDIR= builds their kernels, and runs
-# them only when RUN= is given.
+# ARCH=, GROUP= and ALL= choose guest runs, as for make check. KDIR= builds their kernels,
+# and runs them only when RUN= is given.
 #
 # For each patch one word in build/port/<kernel>/patches.tsv:
 #   clean	it applies as it is
@@ -91,7 +91,7 @@ else
 	# The report of an earlier run is not about these patches.
 	rm -rf "$BUILD/report"
 	"$TOP/scripts/run/all" || status=1
-	if [[ -e $BUILD/report/report.json && ! $KDIR && ! ${RUN:-}${T:-}${ARCH:-}${ALL:-} ]]; then
+	if [[ -e $BUILD/report/report.json && ! $KDIR && ! ${RUN:-}${T:-}${ARCH:-}${GROUP:-}${WITHOUT_GROUP:-}${ALL:-} ]]; then
 		[[ ! $SAVE ]] || save_row
 		row
 	fi
