@@ -81,11 +81,13 @@ def command(run, directory, initrd, shell):
 		'-no-user-config', '-no-reboot',
 		'-display', 'none', '-monitor', 'none']
 	line += ['-nic', 'none'] if run.defaults else ['-nodefaults']
+	results = run.serial or arch.serial_arguments()
 	if shell:
 		line += ['-serial', 'mon:stdio']
+		if '-serial' in results:	# the ports after it keep their numbers
+			line += ['-serial', 'null']
 	else:
-		line += ['-serial', 'file:console.log',
-			 *(run.serial or arch.serial_arguments()),
+		line += ['-serial', 'file:console.log', *results,
 			 '-qmp', f'unix:{hang.SOCKET},server=on,wait=off']
 	if run.icount:
 		# What counts instructions must not see the host's time of day
