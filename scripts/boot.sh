@@ -17,9 +17,10 @@ chosen=$(GDB='' ALL=1 T='' "$TOP/scripts/run/table.py") || exit
 number=$(wc -l <<< "$chosen")
 [[ ! ${RUN:-} ]] || ((number == 1)) ||
 	note "RUN=$RUN: the first of $number runs is taken: $(cut -d' ' -f1 <<< "$chosen" | paste -sd' ')"
-read -r RUN _ <<< "$chosen"
+read -r RUN arch _ <<< "$chosen"
 export RUN T=
 [[ ! ${GDB:-} ]] || "$TOP/scripts/run/table.py" > /dev/null || exit 1
+[[ $arch != um ]] || die "RUN=$RUN: User-mode Linux runs KUnit, no shell" "" "make check RUN=$RUN"
 "$TOP/scripts/tree.sh" || exit 1
 "$TOP/scripts/run/prepare" || exit
 step "boot $RUN; the tests are in PATH, 'exit' or Ctrl-A x ends it"
