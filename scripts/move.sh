@@ -52,16 +52,14 @@ swap_pins()
 # move_list: series/$TO from what became of each patch, and the variants along with it
 move_list()
 {
-	local word patch original commit commits variant other
+	local word patch original commit commits variant other at_home
 
+	at_home=" $(homes | paste -sd' ') "
 	mapfile -t commits < <(kgit rev-list --reverse "base..$TIP")
 	: > "$BUILD/list"
 	while IFS=$'\t' read -r word patch; do
 		original=$(original_of "$patch")
-		if [[ $word == fix ]]; then
-			die "patches/$patch is a fix that Linux $TO needs, and no patch of the series" "" \
-				"make it a patch of a series first"
-		elif [[ $word == there ]]; then
+		if [[ $word == there ]]; then
 			echo "# there: $original" >> "$BUILD/list"
 			continue
 		fi
@@ -69,7 +67,7 @@ move_list()
 		commits=("${commits[@]:1}")
 		changelog_of "$PATCHES/$patch" > "$BUILD/changelog"
 		[[ ! -s $BUILD/changelog ]] || kgit notes add -f -F "$BUILD/changelog" "$commit"
-		if [[ $(home_of "${original%/*}") == "$FROM_BASE" || $word == clean && $patch == "$original" ]]; then
+		if [[ $at_home == *" ${original%/*} $FROM_BASE "* || $word == clean && $patch == "$original" ]]; then
 			echo "$original" >> "$BUILD/list"
 			continue
 		fi
@@ -82,11 +80,23 @@ move_list()
 	done < "$RESULTS"
 }
 
+# stopped: where something failed, some of the files have been written
+stopped()
+{
+	local rc=$?
+	local written="patches series scripts/conf/pins drivers-iommu-overlay tools-testing-selftests"
+
+	rm -rf "$OUT"
+	((rc == 0)) || note "the stack is half moved. To undo that: git checkout -- $written;" \
+		"git clean -nd $written lists the new files, -fd removes them" >&2
+}
+
 [[ $FROM_BASE && $TO ]] || die "move which stack, to which kernel?" "" "make move BASE=<$(stacks | paste -sd'|')> TO=<a version>"
 "$TOP/scripts/lib/pins" ports | grep -qxF -- "$TO" ||
 	die "TO=$TO is no kernel that scripts/conf/pins lists as a port" "" \
 		"one of: $("$TOP/scripts/lib/pins" ports | paste -sd' '); or add its lines there, Documentation/extending.rst tells how"
 RETRY="make move BASE=$FROM_BASE TO=$TO SAVE=1"
+lock_patches
 export NAME=$TO KERNEL_VERSION=$TO
 LENDER='' COMMIT='' PIN_TREE=$LINUX
 "$TOP/scripts/tree.sh" || exit 1
@@ -96,6 +106,9 @@ apply
 [[ ! -e $BUILD/conflict ]] ||
 	die "$(cut -d' ' -f1 "$BUILD/conflict") conflicts with Linux $TO, nothing was moved" "" \
 		"resolve it as said above, then $RETRY"
+fix=$(sed -n 's/^fix\t//p' "$RESULTS" | head -n 1)
+[[ ! $fix ]] || die "patches/$fix is a fix that Linux $TO needs, and no patch of the series" "" \
+	"make it a patch of a series first"
 
 step "moving the stack of Linux $FROM_BASE to $TO"
 # shellcheck disable=SC2034	# for refresh.sh
@@ -103,7 +116,7 @@ step "moving the stack of Linux $FROM_BASE to $TO"
 	OUT=$BUILD/refresh.tmp
 	NOTES=commits
 }
-trap 'rm -rf "$OUT"' EXIT
+trap stopped EXIT
 rm -rf "$OUT"
 mkdir -p "$OUT"
 kgit update-ref -d refs/notes/commits

@@ -77,6 +77,7 @@ save_row()
 }
 
 choose
+[[ ! $SAVE ]] || lock_patches
 choose_stack
 use_port
 apply

@@ -18,8 +18,7 @@
 	NOTES=commits
 }
 
-# The stacks share patches/ and series/
-lock "$TOP/build/patches.lock" "another script that writes patches/"
+lock_patches
 lock_tree
 trap 'rm -rf "$OUT"' EXIT
 rm -rf "$OUT"

@@ -159,7 +159,7 @@ carry()
 			echo "$original"
 		fi
 	done < "$OUT/to-carry" > "$OUT/carried"
-	for home in $(sed 's,/.*,,' "$OUT/carried" | sort -u | while read -r original; do home_of "$original"; done | sort -u); do
+	for home in $(join <(sed 's,/.*,,' "$OUT/carried" | sort -u) <(homes | sort) | cut -d' ' -f2 | sort -u); do
 		until carry_to "$home"; do
 			:
 		done

@@ -41,6 +41,12 @@ lock_tree()
 	lock "$BUILD/linux.lock" "another run in this clone"
 }
 
+# lock_patches: the same for patches/ and series/, which the stacks share
+lock_patches()
+{
+	lock "$TOP/build/patches.lock" "another script that writes patches/"
+}
+
 # stacks: the kernels that have one, the default one first
 stacks()
 {
