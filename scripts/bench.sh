@@ -141,8 +141,8 @@ measure()
 			{
 				echo "$run$QUICK"
 				kgit ls-tree "$commit" | grep -vP '\t(Documentation|tools)$'
-				cat "$TOP"/scripts/bench/*.{c,py} "$RUNS" "$TOP/scripts/conf/kernels" \
-					"$TOP"/scripts/conf/config/* "$TOP"/scripts/run/qemu.py
+				cat "$TOP"/scripts/bench/*.{c,py} "$RUNS" "$TOP"/scripts/conf/{kernels,arches.cfg,config/*} \
+					"$TOP"/scripts/{run/{qemu,initrd}.py,guest/*.[ch],build/{common.sh,kernel,initramfs}}
 			} | sha256sum | cut -c 1-24
 		)
 		file=$OUT/measured/$run-$key
