@@ -47,7 +47,7 @@ part()
 			((sum[i] += BASH_REMATCH[i + 1])) || :
 		done
 	else
-		echo "error: scripts/$1.sh did not finish for Linux $2" >&2
+		printf '%s\n' "error: scripts/$1.sh did not finish for Linux $2" "  log: $log" >&2
 		((++sum[1]))
 	fi
 	took+=("$1 $2: $(((EPOCHSECONDS - started) / 60)) min")
