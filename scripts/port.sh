@@ -92,7 +92,8 @@ else
 	# The report of an earlier run is not about these patches.
 	rm -rf "$BUILD/report"
 	"$TOP/scripts/run/all" || status=1
-	if [[ -e $BUILD/report/report.json && ! $KDIR && ! ${RUN:-}${T:-}${ARCH:-}${GROUP:-}${WITHOUT_GROUP:-}${ALL:-} ]]; then
+	if [[ -e $BUILD/report/report.json && ! $KDIR && ! ${RUN:-}${T:-}${ARCH:-}${GROUP:-}${WITHOUT_GROUP:-}${ALL:-} ]] &&
+		! grep -q '"test": "started"' "$BUILD/report/report.json"; then # a run without a result
 		[[ ! $SAVE ]] || save_row
 		row
 	fi
