@@ -199,3 +199,5 @@ export KBUILD_BUILD_TIMESTAMP='1970-01-01 00:00:00 UTC' KBUILD_BUILD_VERSION=1
 export KBUILD_BUILD_USER=user KBUILD_BUILD_HOST=host LOCALVERSION=
 # A jobserver or variables of the make that called are not for these builds.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
+# Nor is the compiler that the user prefers, with its options.
+unset LLVM LLVM_IAS KCFLAGS KCPPFLAGS KAFLAGS CFLAGS
