@@ -13,7 +13,7 @@
 for BUILD in "$TOP"/build/port/*; do
 	[[ -e $BUILD/linux ]] || continue
 	# shellcheck disable=SC2034	# for port.sh
-	LINUX=$BUILD/linux AM=$BUILD/am RETRY="make port BASE=${BUILD##*/} SAVE=1"
+	LINUX=$BUILD/linux AM=$BUILD/am RETRY=$(bases | sed -n "s/^${BUILD##*/}\$/make port BASE=& SAVE=1/p")
 	lock_tree
 	keep_scratch
 done

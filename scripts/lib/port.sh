@@ -3,7 +3,7 @@
 #
 # How a stack is applied to another kernel, for make port and make move. Source it after
 # common.sh, series.sh and apply.sh. The caller says what for: TARGET, KDIR, SAVE, and
-# the command RETRY that goes on once a conflict is resolved.
+# the command RETRY that goes on once a conflict is resolved, nothing for KDIR.
 
 AM_OPTIONS=(-q --committer-date-is-author-date --no-gpg-sign)
 
@@ -140,7 +140,7 @@ keep_scratch()
 	[[ ! -e $BUILD/conflict || ! -e $AM ]] ||
 		am_state | cmp -s - "$BUILD/conflict-state" ||
 		die "the conflict in $AM has been worked at, but not saved" "" \
-			"$RETRY; or, to lose it: rm -r $AM"
+			"${RETRY:+$RETRY; or, }to lose it: rm -r $AM"
 	keep_work uncommitted "$LINUX has been edited, which is none of the patches" \
 		"make the change in build/$BASE/linux, and $(make_target refresh); or, to lose it: rm -r $LINUX"
 }
@@ -360,7 +360,7 @@ show_conflict()
 	[[ -s $BUILD/conflict.diff ]] || sed -n '/^== /h; //!H; $ { x; p }' "$LOG" > "$BUILD/conflict.diff"
 	head -n 80 "$BUILD/conflict.diff" | sed 's/^/     | /'
 	note "all of it: $BUILD/conflict.diff"
-	[[ $KDIR ]] ||
+	[[ ! $RETRY ]] ||
 		note "to resolve it: edit the files in $AM, then $RETRY"
 }
 
