@@ -98,7 +98,7 @@ move:		## move a stack to another kernel
 matrix:		## the parts of all this that can run side by side, as JSON
 	@scripts/matrix.py
 
-clean:		## remove what was built, but not the kernel trees
+clean:		## remove what was built, but not the trees of the stacks
 	@scripts/clean.sh
 
 distclean:	## remove build/, unless a kernel tree has work that is not in patches/

@@ -125,7 +125,7 @@ check_asked()
 		# shellcheck disable=SC2053	# a pattern
 		[[ $run != $RUN ]] || return 0
 	done
-	die "RUN=$RUN: no guest of these kernels is called so" "" "one of: ${runs//$'\n'/ }"
+	die "RUN=$RUN: these kernels have no guest of that name" "" "one of: ${runs//$'\n'/ }"
 }
 
 # measure COLUMN COMMIT: build its kernels, boot its runs, unless that was done

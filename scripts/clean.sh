@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Remove what was built, of all stacks; with --all the kernel trees too, unless one has
-# work that is not in patches/. The downloads in the user's cache stay.
+# Remove what was built, and the trees of make port; with --all those of the stacks too,
+# unless one has work that is not in patches/. The downloads in the user's cache stay.
 
 . "${BASH_SOURCE[0]%/*}/lib/common.sh"
 . "${BASH_SOURCE[0]%/*}/lib/series.sh"
 . "${BASH_SOURCE[0]%/*}/lib/apply.sh"
 . "${BASH_SOURCE[0]%/*}/lib/port.sh"
 
-# What make port made has a conflict that was worked at, or edits?
+# Refuse if a tree of make port has an unsaved resolution or edits
 for BUILD in "$TOP"/build/port/*; do
 	[[ -e $BUILD/linux ]] || continue
 	# shellcheck disable=SC2034	# for port.sh

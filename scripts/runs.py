@@ -61,7 +61,7 @@ def main():
 	runs = table.choose(args)
 	check_rows(runs)
 	if args.tests and not table.of_programs(runs, args.tests):
-		common.die(f'T={args.tests}: no program of these runs is called so',
+		common.die(f'T={args.tests}: these runs have no program of that name',
 			   "make runs T='*' lists the programs. A subtest is known to its "
 			   'program only; make check takes it all the same: '
 			   f"make check T='{args.tests}'")

@@ -166,7 +166,7 @@ save_conflict()
 			die "git am --continue failed in $AM" "$LOG" "change there what the patch is to change"
 	fi
 	[[ $(git_am rev-parse 'HEAD^') == "$head" ]] ||
-		die "$AM has not one commit, for $patch, on top of what applied" "" \
+		die "$AM does not have exactly one commit, for $patch, on top of what applied" "" \
 			"rm -r $AM, and make port again"
 	save_commit "$patch"
 	rm -rf "$BUILD/conflict" "$AM"

@@ -111,7 +111,7 @@ configure()
 	# What a row asks for is not all there at each patch
 	merge_config "$TREE" "$OUT" "${FRAGMENTS[@]}" "$OUT/options" || return
 	grep -q '^CONFIG_VFIO=[ym]' "$OUT/.config" || {
-		echo "error: VFIO does not come out"
+		echo "error: CONFIG_VFIO is not enabled in the result"
 		return 1
 	}
 	echo "$key" > "$OUT/configured"
