@@ -52,8 +52,8 @@ def print_groups(runs):
 			print(f'  {name.ljust(8)}  {purpose}')
 
 
-def main():
-	"""Print them all, or those that were asked for"""
+def print_runs():
+	"""All of them, or those that were asked for"""
 	args = table.parse_arguments(__doc__, slow=True)
 	if not os.environ.get('BASE') and (base := table.stack_for(args)) != common.BASE:
 		os.environ['BASE'] = base	# as make check takes it
@@ -74,6 +74,15 @@ def main():
 		if run and args.tests:
 			print_tests(run, args.tests)
 	print_groups(runs)
+
+
+def main():
+	"""Print them, or as much as is read: of "make runs | head" the first lines"""
+	try:
+		print_runs()
+		sys.stdout.flush()
+	except BrokenPipeError:
+		os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == '__main__':
