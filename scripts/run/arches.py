@@ -55,8 +55,9 @@ def arguments(value):
 def read():
 	"""All architectures, by name"""
 	try:
-		return {name: parse(name, keys)
-			for name, keys in common.read_sections(TABLE).items()}
+		sections = common.read_sections(TABLE)
+		return {name: parse(name, {**sections.get(keys.pop('like', ''), {}), **keys})
+			for name, keys in sections.items()}
 	except common.READ_ERRORS as error:
 		common.die(f'{TABLE}: {error}')
 
