@@ -8,10 +8,8 @@
 GIVEN=${BASE:-}
 . "$(dirname "$0")/lib/common.sh"
 
-if [[ ! $GIVEN ]]; then
-	base=$(ALL=1 T='' "$TOP/scripts/run/table.py" --stack) || exit 1
-	take_stack "$base"
-fi
+base=${GIVEN:-$(ALL=1 T='' "$TOP/scripts/run/table.py" --stack)} || exit 1
+take_stack "$base"
 # A debugger is for one run, which is chosen here
 chosen=$(GDB='' ALL=1 T='' "$TOP/scripts/run/table.py") || exit
 number=$(wc -l <<< "$chosen")

@@ -10,10 +10,8 @@
 GIVEN=${BASE:-}
 . "${BASH_SOURCE[0]%/*}/lib/common.sh"
 
-if [[ ! $GIVEN ]]; then
-	base=$("$TOP/scripts/run/table.py" --stack) || exit 1
-	take_stack "$base"
-fi
+base=${GIVEN:-$("$TOP/scripts/run/table.py" --stack)} || exit 1
+take_stack "$base"
 check_request
 "$TOP/scripts/tree.sh" || exit 1
 exec "$TOP/scripts/run/all"

@@ -3,10 +3,6 @@
 #
 # What the scripts that build from the kernel tree share; source lib/common.sh first.
 
-# Whatever repository the caller works in (a git hook, say) is not ours.
-# shellcheck disable=SC2046	# one name a word
-unset $(git rev-parse --local-env-vars)
-
 # make and the shells that it starts take these for their own, and the kernel's
 # Makefiles quote no path.
 SPECIAL=$'[][&|#%\'"`$;<>(){}*?!^\\\\]'
@@ -22,6 +18,13 @@ arch_vars()
 	command -v "${CROSS_COMPILE}gcc" > /dev/null ||
 		die "no compiler for $1: ${CROSS_COMPILE}gcc is missing" "" \
 			"scripts/fetch/packages $1"
+}
+
+# kmake TREE ARG...: its make for KARCH, with objects from the cache of compilers
+kmake()
+{
+	make -C "$1" ARCH="$KARCH" CROSS_COMPILE="$CROSS_COMPILE" \
+		CC="ccache ${CROSS_COMPILE}gcc" HOSTCC="ccache gcc" "${@:2}"
 }
 
 # selftests COLUMN: of scripts/conf/selftests, 1 for the folders, 2 for the libraries

@@ -9,6 +9,9 @@ shopt -s inherit_errexit # a failure inside $(...) counts too
 
 # The same words, sort order and modes everywhere, whatever the user's environment.
 unset CDPATH GREP_OPTIONS GREP_COLORS POSIXLY_CORRECT TAR_OPTIONS XZ_OPT XZ_DEFAULTS
+# Whatever repository the caller works in (a git hook, say) is not ours.
+# shellcheck disable=SC2046	# one name a word
+unset $(git rev-parse --local-env-vars 2> /dev/null)
 # An "&" of a path is just that in ${text/pattern/$path}. Before 5.2 bash did not ask.
 shopt -u patsub_replacement 2> /dev/null || :
 umask 022

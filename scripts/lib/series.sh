@@ -20,10 +20,6 @@
 
 PATCHES=$TOP/patches
 
-# Whatever repository the caller works in (a git hook, say) is not ours.
-# shellcheck disable=SC2046	# one name a word
-unset $(git rev-parse --local-env-vars)
-
 # kgit ARG...: git in the kernel tree, the same for every user's configuration
 kgit()
 {

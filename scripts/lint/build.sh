@@ -95,8 +95,7 @@ checkout()
 # kbuild ARG...: in the folder of the row
 kbuild()
 {
-	make -C "$TREE" O="$OUT" ARCH="$KARCH" CROSS_COMPILE="$CROSS_COMPILE" --no-print-directory \
-		CC="ccache ${CROSS_COMPILE}gcc" HOSTCC="ccache gcc" -j"$JOBS" "$@" < /dev/null
+	kmake "$TREE" O="$OUT" --no-print-directory -j"$JOBS" "$@" < /dev/null
 }
 
 # configure: as tinyconfig does it, with what the row asks for, unless that is done and
