@@ -378,11 +378,10 @@ TEST_F_TIMEOUT(plug, unplug, 120)
 				    bdfs[1]));
 		ASSERT_EQ(ENODEV, errno);
 		/* Without another device VFIO has no group any more. */
-		if (shared) {
-			ASSERT_EQ(0, map_again(self->user, self->memory));
-		} else {
-			remap(self->user, self->memory);
-		}
+		status = shared ? map_again(self->user, self->memory) :
+				  remap(self->user, self->memory);
+		if (shared)
+			ASSERT_EQ(0, status);
 	}
 
 	/* QEMU may have to let go of the name first. */
