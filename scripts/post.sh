@@ -119,6 +119,7 @@ clone()
 	pgit config core.sparseCheckout true
 	# git am writes the index for each patch: the part that changes, not all of it
 	pgit config core.splitIndex true
+	pgit config index.skipHash false # see git_am in lib/apply.sh
 	mkdir -p "$CLONE/.git/info"
 	{
 		printf '/%s\n' Kconfig .mailmap .gitattributes

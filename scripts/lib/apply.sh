@@ -31,10 +31,11 @@ import_source()
 			fast-import --quiet --depth=0 --date-format=raw
 }
 
-# git_am ARG...: git in the work tree that patches are applied in, $AM
+# git_am ARG...: git in the work tree that patches are applied in, $AM. Git 2.47 does not
+# calculate the hash that the name of a split index has, unless it is told to.
 git_am()
 {
-	kgit -C "$AM" -c core.sparseCheckout=true -c core.splitIndex=true "$@"
+	kgit -C "$AM" -c core.sparseCheckout=true -c core.splitIndex=true -c index.skipHash=false "$@"
 }
 
 # add_am_tree: make that work tree at the base, with no files but those that the
