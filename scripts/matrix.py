@@ -69,8 +69,8 @@ def main():
 	parser.add_argument('--gitlab', action='store_true',
 			    help='as a pipeline of GitLab CI')
 	args = parser.parse_args()
-	json.dump(gitlab() if args.gitlab else list(cells()), sys.stdout, indent=1)
-	print()
+	matrix = gitlab() if args.gitlab else list(cells())
+	common.print_all(lambda: print(json.dumps(matrix, indent=1)))
 
 
 if __name__ == '__main__':

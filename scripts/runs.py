@@ -78,11 +78,7 @@ def print_runs():
 
 def main():
 	"""Print them, or as much as is read: of "make runs | head" the first lines"""
-	try:
-		print_runs()
-		sys.stdout.flush()
-	except BrokenPipeError:
-		os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+	common.print_all(print_runs)
 
 
 if __name__ == '__main__':

@@ -82,7 +82,8 @@ def posting(name):
 	wrong = []
 	if not isinstance(entry, dict):
 		raise PostingError(f'b4.yaml has no series {name!r}',
-				   f'one of: {", ".join(load())}')
+				   f'one of: {", ".join(load())}; or give it an entry, as '
+				   "the file's head says")
 	for key, kind in KEYS.items():
 		if not isinstance(entry.get(key), kind):
 			wrong.append(f'{key} is not a {kind.__name__}')

@@ -25,6 +25,15 @@ def die(what, follow_up=None) -> typing.NoReturn:
 	sys.exit(1)
 
 
+def print_all(printer):
+	"""Call it; if somebody reads the first lines only, as head(1) does, that is no error."""
+	try:
+		printer()
+		sys.stdout.flush()
+	except BrokenPipeError:
+		os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def parser(text):
 	"""Of a command line; --help prints the text, which is a program's docstring"""
 	return argparse.ArgumentParser(description=text,
