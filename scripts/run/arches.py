@@ -56,8 +56,9 @@ def read():
 	"""All architectures, by name"""
 	try:
 		sections = common.read_sections(TABLE)
-		return {name: parse(name, {**sections.get(keys.pop('like', ''), {}), **keys})
-			for name, keys in sections.items()}
+		return {name: parse(name, common.inherit('architecture', sections, name,
+							 lambda name: dict(sections[name])))
+			for name in sections}
 	except common.READ_ERRORS as error:
 		common.die(f'{TABLE}: {error}')
 

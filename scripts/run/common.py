@@ -81,6 +81,26 @@ def read_sections(path):
 	return {name: dict(sections[name]) for name in sections.sections()}
 
 
+def inherit(kind, names, name, own, pass_on=lambda keys, inherited: None, seen=()):
+	"""
+	The keys own(name) of a section, a kind of thing, on top of those of the one that it is
+	like, which may be like another one. pass_on removes from the latter what is not for it.
+	"""
+	keys = own(name)
+	like = keys.pop('like', None)
+	if not like:
+		return keys
+	seen = (*seen, name)
+	if like in seen:
+		raise TableError(f'[{name}]: like goes round in a circle: '
+				 + ', '.join([*seen, like]))
+	if like not in names:
+		raise TableError(f'[{name}]: like {like}: no such {kind}')
+	inherited = inherit(kind, names, like, own, pass_on, seen)
+	pass_on(keys, inherited)
+	return {**inherited, **keys}
+
+
 # What reading a table may raise
 READ_ERRORS = (OSError, configparser.Error, TableError, ValueError)
 

@@ -232,25 +232,13 @@ def own_keys(sections, name, base):
 	return keys
 
 
-def all_keys(sections, name, base, seen=()):
-	"""The same, on top of the keys of the run that it is like"""
-	keys = own_keys(sections, name, base)
-	like = keys.pop('like', None)
-	if not like:
-		return keys
-	seen = (*seen, name)
-	if like in seen:
-		raise TableError(f'[{name}]: like goes round in a circle: '
-				 + ', '.join([*seen, like]))
-	if like not in sections:
-		raise TableError(f'[{name}]: like {like}: no such run')
-	inherited = all_keys(sections, like, base, seen)
+def pass_on(keys, inherited):
+	"""What a run that is like another one does not have from it"""
 	inherited.pop('for', None)
 	if 'tests' in keys:
 		inherited.pop('without', None)
 	if 'groups' in keys:
 		inherited.pop('matrix', None)
-	return {**inherited, **keys}
 
 
 def is_on(keys, base):
@@ -263,7 +251,8 @@ def read_table(base=BASE):
 	"""The runs of a stack, in the order of the table"""
 	try:
 		sections = read_sections(TABLE)
-		keys = {name: all_keys(sections, name, base)
+		keys = {name: common.inherit('run', sections, name,
+					     lambda name: own_keys(sections, name, base), pass_on)
 			for name in sections if ' @' not in name}
 		table = [Run(name, values) for name, values in keys.items()
 			 if is_on(values, base)]
