@@ -2,6 +2,7 @@
 """What the processors of a guest that hangs are at, as QEMU tells"""
 
 import bisect
+import collections
 import fnmatch
 import json
 import os
@@ -16,8 +17,10 @@ import common
 SOCKET = 'qmp'
 REGISTERS = 'registers.log'
 
-# One that stands still is at the same place at each look.
-LOOKS = 2
+# One that stands still is at the same place at each look. One that is idle still gets the
+# tick, which one look in 25 finds it at: it has to be idle at most looks, not at all.
+LOOKS = 7
+SECONDS_BETWEEN = 0.5
 # A QEMU that hangs itself says nothing.
 PATIENCE = 10
 
@@ -67,7 +70,7 @@ def registers(path):
 			return answer['return'].replace('\r', '')
 
 
-def places(text, table):
+def places_in(text, table):
 	"""Each processor's number, and where it is, of what registers() returned"""
 	numbers_and_parts = CPU.split(text)[1:]
 	for number, part in zip(numbers_and_parts[::2], numbers_and_parts[1::2]):
@@ -81,23 +84,36 @@ def is_idle(arch, place):
 		   for pattern in arch.idle.split())
 
 
+def judge(arch, places_of):
+	"""What to say of the processors, a line each with its places, those first where it was
+	most often; and whether all of them were idle at most looks"""
+	lines = []
+	all_idle = bool(places_of)
+	for number, found in places_of.items():
+		places = collections.Counter(found).most_common()
+		lines.append(f'CPU {number} is at '
+			     + ', '.join(f'{place} ({count} of {len(found)})' for place, count in places))
+		idle = sum(count for place, count in places if is_idle(arch, place))
+		all_idle = all_idle and idle > len(found) / 2
+	return lines, all_idle
+
+
 def processors(run, directory):
-	"""What to say of a guest that hangs, a line for each look at each processor; and
-	whether all of them were idle each time"""
+	"""What to say of a guest that hangs; and whether all its processors were idle"""
 	table = symbols(os.path.join(common.BUILD, 'kernel', run.kernel))
 	# An address of a socket has 108 bytes; that of the folder may have more.
 	directory = os.path.relpath(directory)
 	path = os.path.join(directory, REGISTERS)
-	found = []
+	places_of = collections.defaultdict(list)
 	try:
 		with open(path, 'w', encoding='utf-8') as log:
 			for _ in range(LOOKS):
-				time.sleep(1)
+				time.sleep(SECONDS_BETWEEN)
 				text = registers(os.path.join(directory, SOCKET))
 				log.write(text)
-				found += places(text, table)
+				for number, place in places_in(text, table):
+					places_of[number].append(place)
 	except (OSError, ValueError) as error:
 		return [f'QEMU does not say what its processors are at: {error}'], False
-	idle = all(is_idle(arches.find(run.arch), place) for _, place in found)
-	return ([f'CPU {number} is at {place}' for number, place in found]
-		+ [f'their registers: {path}']), bool(found) and idle
+	lines, idle = judge(arches.find(run.arch), places_of)
+	return [*lines, f'their registers: {path}'], idle
