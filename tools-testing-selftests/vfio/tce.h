@@ -160,14 +160,12 @@ static inline bool wait_live(const char *bdf, char *name, size_t size, u64 ms)
 }
 
 /*
- * Have the kernel's driver of a controller read its disk: 0, -ENOENT without one
- * after @timeout_ms, or -EIO
+ * Open the disk of a controller that the kernel's driver has: -EIO if the driver
+ * cannot identify the controller, -ENOENT without a disk after @timeout_ms
  */
-static inline int read_disk(const char *bdf, void *memory, size_t size,
-			    u64 timeout_ms)
+static inline int open_disk(const char *bdf, int flags, u64 timeout_ms)
 {
 	char name[16], path[32];
-	ssize_t len;
 	u64 end;
 	int fd;
 
@@ -175,11 +173,23 @@ static inline int read_disk(const char *bdf, void *memory, size_t size,
 		return -EIO;
 	snprintf_assert(path, sizeof(path), "/dev/%sn1", name);
 	end = now_ms() + timeout_ms;
-	while ((fd = open(path, O_RDONLY | O_DIRECT)) < 0) {
+	while ((fd = open(path, flags | O_DIRECT)) < 0) {
 		if (now_ms() > end)
 			return -ENOENT;
 		usleep(10000);
 	}
+	return fd;
+}
+
+/* Have the kernel's driver of a controller read its disk: 0, or as open_disk() */
+static inline int read_disk(const char *bdf, void *memory, size_t size,
+			    u64 timeout_ms)
+{
+	int fd = open_disk(bdf, O_RDONLY, timeout_ms);
+	ssize_t len;
+
+	if (fd < 0)
+		return fd;
 	len = pread(fd, memory, size, 0);
 	close(fd);
 	return len == size ? 0 : -EIO;
@@ -398,7 +408,8 @@ static inline int spapr_unmap(int container, u64 iova, u64 size)
 	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &args) ? -errno : 0;
 }
 
-static inline int spapr_register(int container, void *memory, u64 size)
+static inline int spapr_memory(int container, unsigned long request,
+			       void *memory, u64 size)
 {
 	struct vfio_iommu_spapr_register_memory args = {
 		.argsz = sizeof(args),
@@ -406,20 +417,19 @@ static inline int spapr_register(int container, void *memory, u64 size)
 		.size = size,
 	};
 
-	return ioctl(container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &args) ?
-	       -errno : 0;
+	return ioctl(container, request, &args) ? -errno : 0;
+}
+
+static inline int spapr_register(int container, void *memory, u64 size)
+{
+	return spapr_memory(container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY,
+			    memory, size);
 }
 
 static inline int spapr_unregister(int container, void *memory, u64 size)
 {
-	struct vfio_iommu_spapr_register_memory args = {
-		.argsz = sizeof(args),
-		.vaddr = (uintptr_t)memory,
-		.size = size,
-	};
-
-	return ioctl(container, VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY, &args) ?
-	       -errno : 0;
+	return spapr_memory(container, VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY,
+			    memory, size);
 }
 
 /*
@@ -429,21 +439,13 @@ static inline int spapr_unregister(int container, void *memory, u64 size)
 /* One that has a disk writes it and reads it again. */
 static inline bool kernel_dma_works(const char *bdf, u8 byte)
 {
-	u64 end = now_ms() + 2000;
-	char name[16], path[32];
+	int fd = open_disk(bdf, O_RDWR, 2000);
 	bool works;
 	void *memory;
-	int fd;
 
-	if (!wait_live(bdf, name, sizeof(name), 10000))
-		return false;
+	if (fd < 0)
+		return fd == -ENOENT && bdf != bdfs[0];
 
-	snprintf(path, sizeof(path), "/dev/%sn1", name);
-	while ((fd = open(path, O_RDWR | O_DIRECT)) < 0) {
-		if (now_ms() > end)
-			return bdf != bdfs[0];
-		usleep(50000);
-	}
 	memory = alloc_memory(SZ_1M);
 	memset(memory, byte, SZ_1M);
 	works = pwrite(fd, memory, SZ_1M, 0) == SZ_1M;
@@ -455,17 +457,21 @@ static inline bool kernel_dma_works(const char *bdf, u8 byte)
 	return works;
 }
 
+static inline void bind_all(const char *driver)
+{
+	for (int i = 0; i < 2 && bdfs[i]; i++)
+		bind_to(bdfs[i], driver);
+}
+
 /* In each device, by the kernel's own driver, which has them for that long */
 static inline bool kernel_dma_works_in_all(u8 byte)
 {
 	bool works = true;
 
-	for (int i = 0; i < 2 && bdfs[i]; i++)
-		bind_to(bdfs[i], "nvme");
+	bind_all("nvme");
 	for (int i = 0; i < 2 && bdfs[i]; i++)
 		works = kernel_dma_works(bdfs[i], byte + i) && works;
-	for (int i = 0; i < 2 && bdfs[i]; i++)
-		bind_to(bdfs[i], "vfio-pci");
+	bind_all("vfio-pci");
 	return works;
 }
 

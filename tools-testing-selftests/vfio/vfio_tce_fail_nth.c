@@ -577,12 +577,10 @@ static bool kernel_reads_in_all(void)
 {
 	bool works = true;
 
-	for (int i = 0; i < 2 && bdfs[i]; i++)
-		bind_to(bdfs[i], "nvme");
+	bind_all("nvme");
 	for (int i = 0; i < 2 && bdfs[i]; i++)
 		works = kernel_reads(bdfs[i]) && works;
-	for (int i = 0; i < 2 && bdfs[i]; i++)
-		bind_to(bdfs[i], "vfio-pci");
+	bind_all("vfio-pci");
 	return works;
 }
 

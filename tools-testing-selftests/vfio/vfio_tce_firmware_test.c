@@ -275,12 +275,6 @@ static void user_give_back(struct user *user)
 	close(user->container);
 }
 
-static void bind_all(const char *driver)
-{
-	for (int i = 0; i < 2 && bdfs[i]; i++)
-		bind_to(bdfs[i], driver);
-}
-
 /* The kernel has the default window afterwards, and no other. */
 static void vfio_had_it(void)
 {
@@ -294,7 +288,7 @@ static void vfio_had_it(void)
 }
 
 /* A test that ended early has left its rules. */
-static void setup(void)
+static void clear_faults(void)
 {
 	refuse_nothing();
 	set_parameter("largest_block", "0");
@@ -302,7 +296,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	setup();
+	clear_faults();
 	for (int i = 0; i < 2 && bdfs[i]; i++)
 		probe(bdfs[i], "vfio-pci");
 }
@@ -311,7 +305,7 @@ FIXTURE(default_window) {};
 
 FIXTURE_SETUP(default_window)
 {
-	setup();
+	clear_faults();
 	vfio_had_it();
 }
 
@@ -614,7 +608,7 @@ FIXTURE_SETUP(large_window)
 {
 	if (!is_nvme(bdfs[0]))
 		SKIP(return, "needs an NVMe controller");
-	setup();
+	clear_faults();
 	bind_to(bdfs[0], "nvme");
 	ASSERT_TRUE(nvme_model(bdfs[0], self->model, sizeof(self->model)));
 	if (!has_property(bdfs[0], DIRECT_WINDOW))
@@ -669,7 +663,7 @@ FIXTURE_SETUP(one_window)
 	get_parameter("fewer_windows", text, sizeof(text));
 	if (!atoi(text))
 		SKIP(return, "needs firmware_faults.fewer_windows=1");
-	setup();
+	clear_faults();
 	vfio_had_it();
 }
 
