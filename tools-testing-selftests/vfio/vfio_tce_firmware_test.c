@@ -12,8 +12,8 @@
  * CONFIG_PSERIES_FIRMWARE_FAULTS makes the firmware refuse, also what the drivers
  * of other devices ask it for: this program is for a machine of one's own, a
  * virtual one for instance. "make run_tests" leaves it out. If a larger window
- * fails, the PE is banned from these until the machine boots again, so that some
- * tests need a PE of their own. Those of a PE that can have one window need
+ * fails, the PE is banned from these until the machine boots again, and from VFIO
+ * if the firmware keeps such a window, so that some tests need a PE of their own. Those of a PE that can have one window need
  * firmware_faults.fewer_windows=1 on the command line.
  *
  * The kernel's mappings are those of dma_map_benchmark, which tells whether they
@@ -398,6 +398,8 @@ TEST_F(default_window, clear_of_window_refused)
 	u64 lots = default_window_lots();
 	struct user user;
 
+	if (!can_reset())
+		SKIP(return, "the default window stays");
 	ASSERT_LT(1, lots);
 	bind_all("vfio-pci");
 	refuse(H_STUFF_TCE "@%#x:0:1:" H_PARAMETER ";"
@@ -409,8 +411,8 @@ TEST_F(default_window, clear_of_window_refused)
 }
 
 /*
- * A window that the firmware keeps is VFIO's if it is empty. With TCEs of the
- * kernel in it nobody gets the PE any more until the machine boots again.
+ * A window that the firmware keeps is VFIO's if it is empty, and else as soon as
+ * it can be cleared.
  */
 TEST_F(default_window, kept)
 {
@@ -430,13 +432,38 @@ TEST_F(default_window, kept)
 	EXPECT_EQ(-EIO, user_take(&user));
 	EXPECT_TRUE(has_refused());
 	user_give_back(&user);
-	EXPECT_EQ(-EIO, user_take(&user));
+	EXPECT_EQ(0, user_take(&user));
 	user_give_back(&user);
 
 	for (int i = 0; i < 2 && bdfs[i]; i++) {
 		drop_driver(bdfs[i]);
 		EXPECT_EQ(0, map_single(bdfs[i], 32));
 	}
+}
+
+/* If it is not restored, either, the kernel's drivers have no table. */
+TEST_F(default_window, kept_and_not_restored)
+{
+	struct user user;
+
+	if (!can_reset())
+		SKIP(return, "the default window stays");
+	bind_all("vfio-pci");
+	refuse(REMOVE_WINDOW ":0:1:" RTAS_ERROR ";"
+	       H_STUFF_TCE "@%#x:0:1:" H_PARAMETER ";"
+	       RESET_WINDOWS ":0:-1:" RTAS_ERROR, default_liobn());
+	EXPECT_EQ(-EIO, user_take(&user));
+	EXPECT_TRUE(has_refused());
+	user_give_back(&user);
+	refuse_nothing();
+
+	for (int i = 0; i < 2 && bdfs[i]; i++) {
+		drop_driver(bdfs[i]);
+		EXPECT_EQ(-EINVAL, map_single(bdfs[i], 32));
+	}
+	vfio_had_it();
+	for (int i = 0; i < 2 && bdfs[i]; i++)
+		EXPECT_EQ(0, map_single(bdfs[i], 32));
 }
 
 static int create_window(int container)
@@ -648,6 +675,94 @@ TEST_F(large_window, tce_refused)
 {
 	window_fails(_metadata, self->model,
 		     H_PUT_TCE_INDIRECT ":0:1:" H_PARAMETER);
+}
+
+/*
+ * A dynamic window that the firmware keeps, with TCEs in it. Nobody gets the PE
+ * any more until the machine boots again.
+ */
+
+FIXTURE(kept_window) {};
+
+FIXTURE_SETUP(kept_window)
+{
+	if (!has_property(bdfs[0], "ibm,ddw-applicable"))
+		SKIP(return, "the PE can have no other windows");
+	clear_faults();
+	vfio_had_it();
+}
+
+FIXTURE_TEARDOWN(kept_window)
+{
+	teardown();
+}
+
+/* The kernel's drivers have the default window. */
+static void refused_for_good(struct __test_metadata *const _metadata)
+{
+	struct user user;
+
+	refuse_nothing();
+	bind_all("vfio-pci");
+	EXPECT_EQ(-EIO, user_take(&user));
+	user_give_back(&user);
+	for (int i = 0; i < 2 && bdfs[i]; i++) {
+		drop_driver(bdfs[i]);
+		EXPECT_EQ(0, map_single(bdfs[i], 32));
+	}
+}
+
+/* With all of memory */
+TEST_F(kept_window, of_kernel)
+{
+	struct user user;
+
+	if (!is_nvme(bdfs[0]))
+		SKIP(return, "needs an NVMe controller");
+	ASSERT_TRUE(driver_works(bdfs[0]));
+	if (!has_property(bdfs[0], DIRECT_WINDOW))
+		SKIP(return, "the PE has no window for all of memory, or is banned from it");
+	bind_all("vfio-pci");
+	refuse(REMOVE_WINDOW ":0:1:" RTAS_ERROR ";"
+	       H_STUFF_TCE "@%#x:0:1:" H_PARAMETER,
+	       get_number(pe_node(bdfs[0]), DIRECT_WINDOW));
+	EXPECT_EQ(-EIO, user_take(&user));
+	EXPECT_TRUE(has_refused());
+	user_give_back(&user);
+	refused_for_good(_metadata);
+}
+
+/* Memory could not be mapped in it, so that the driver does not have it. */
+TEST_F(kept_window, of_kernel_not_mapped)
+{
+	if (!is_nvme(bdfs[0]))
+		SKIP(return, "needs an NVMe controller");
+	refuse(H_PUT_TCE_INDIRECT ":0:1:" H_PARAMETER ";"
+	       H_STUFF_TCE ":0:1:" H_PARAMETER ";"
+	       REMOVE_WINDOW ":0:1:" RTAS_ERROR);
+	EXPECT_TRUE(driver_works(bdfs[0]));
+	if (!has_refused())
+		SKIP(return, "the PE has no window for all of memory, or is banned from it");
+	EXPECT_FALSE(has_property(bdfs[0], DIRECT_WINDOW));
+	drop_driver(bdfs[0]);
+	refused_for_good(_metadata);
+}
+
+/* The next user does not reach what this one has mapped. */
+TEST_F(kept_window, of_user)
+{
+	struct user user;
+
+	bind_all("vfio-pci");
+	ASSERT_EQ(0, user_take(&user));
+	user_set(&user);
+	ASSERT_EQ(0, create_window(user.container));
+	refuse(REMOVE_WINDOW ":0:-1:" RTAS_ERROR ";"
+	       H_STUFF_TCE "@%#x:0:1:" H_PARAMETER,
+	       get_number(pe_node(bdfs[0]), DYNAMIC_WINDOW));
+	user_give_back(&user);
+	EXPECT_TRUE(has_refused());
+	refused_for_good(_metadata);
 }
 
 /*
