@@ -408,8 +408,8 @@ static inline int spapr_unmap(int container, u64 iova, u64 size)
 	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &args) ? -errno : 0;
 }
 
-static inline int spapr_memory(int container, unsigned long request,
-			       void *memory, u64 size)
+static inline int spapr_registration(int container, unsigned long request,
+				     void *memory, u64 size)
 {
 	struct vfio_iommu_spapr_register_memory args = {
 		.argsz = sizeof(args),
@@ -422,14 +422,15 @@ static inline int spapr_memory(int container, unsigned long request,
 
 static inline int spapr_register(int container, void *memory, u64 size)
 {
-	return spapr_memory(container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY,
-			    memory, size);
+	return spapr_registration(container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY,
+				  memory, size);
 }
 
 static inline int spapr_unregister(int container, void *memory, u64 size)
 {
-	return spapr_memory(container, VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY,
-			    memory, size);
+	return spapr_registration(container,
+				  VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY, memory,
+				  size);
 }
 
 /*
