@@ -45,8 +45,9 @@ FIXTURE_SETUP(noiommu_group)
 	snprintf_assert(self->path, sizeof(self->path),
 			"/dev/vfio/noiommu-%s", basename(target));
 	ret = try_open_path(self->path);
-	if (ret)
+	if (ret == -ENOENT || ret == -EBUSY)
 		SKIP(return, "cannot open %s: %s", self->path, strerror(-ret));
+	ASSERT_EQ(0, ret);
 }
 
 FIXTURE_TEARDOWN(noiommu_group)
@@ -145,10 +146,7 @@ TEST_F(noiommu_group, iommufd_as_container)
 	ASSERT_EQ(1, ioctl(iommufd, VFIO_CHECK_EXTENSION, VFIO_NOIOMMU_IOMMU));
 	ASSERT_EQ(0, ioctl(iommufd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
 	device = open_group_device(group);
-	/* It is not bound to the iommufd, which has not a single object */
-	ASSERT_EQ(-ENOENT, destroy(iommufd, 1));
 	ASSERT_EQ(0, ioas_alloc(iommufd, &ioas));
-	ASSERT_EQ(1, ioas);
 	ASSERT_EQ(0, map(iommufd, ioas, alloc_mem(SZ_64K, 0), SZ_64K,
 			 TEST_IOVA));
 	ASSERT_EQ(-EOPNOTSUPP, try_get_pa(iommufd, ioas, TEST_IOVA));
