@@ -13,8 +13,9 @@
  * of other devices ask it for: this program is for a machine of one's own, a
  * virtual one for instance. "make run_tests" leaves it out. If a larger window
  * fails, the PE is banned from these until the machine boots again, and from VFIO
- * if the firmware keeps such a window, so that some tests need a PE of their own. Those of a PE that can have one window need
- * firmware_faults.fewer_windows=1 on the command line.
+ * if the firmware keeps such a window, so that some tests need a PE of their own.
+ * Those of a PE that can have one window need firmware_faults.fewer_windows=1 on
+ * the command line.
  *
  * The kernel's mappings are those of dma_map_benchmark, which tells whether they
  * succeed. Freed memory that is used shows with CONFIG_SLUB_DEBUG_ON, and a table
