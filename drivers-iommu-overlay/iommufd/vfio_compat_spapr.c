@@ -222,7 +222,8 @@ static int spapr_create(struct iommufd_vfio_spapr *spapr,
 		    !create.window_size ||
 		    !is_power_of_2(create.window_size) ||
 		    create.window_size > window->max_size ||
-		    create.window_size < 1ULL << window->page_shift) {
+		    create.window_size < max_t(u64, PAGE_SIZE,
+					       1ULL << window->page_shift)) {
 			rc = -EINVAL;
 			continue;
 		}

@@ -442,7 +442,7 @@ TEST_F(default_window, kept)
 	}
 }
 
-/* If it is not restored, either, the kernel's drivers have no table. */
+/* If it is not restored, either, the kernel's drivers have it as it is. */
 TEST_F(default_window, kept_and_not_restored)
 {
 	struct user user;
@@ -456,11 +456,18 @@ TEST_F(default_window, kept_and_not_restored)
 	EXPECT_EQ(-EIO, user_take(&user));
 	EXPECT_TRUE(has_refused());
 	user_give_back(&user);
+
+	/* Whoever takes it has to clear it. */
+	refuse(REMOVE_WINDOW ":0:1:" RTAS_ERROR ";"
+	       H_STUFF_TCE "@%#x:0:1:" H_PARAMETER, default_liobn());
+	EXPECT_EQ(-EIO, user_take(&user));
+	EXPECT_TRUE(has_refused());
+	user_give_back(&user);
 	refuse_nothing();
 
 	for (int i = 0; i < 2 && bdfs[i]; i++) {
 		drop_driver(bdfs[i]);
-		EXPECT_EQ(-EINVAL, map_single(bdfs[i], 32));
+		EXPECT_EQ(0, map_single(bdfs[i], 32));
 	}
 	vfio_had_it();
 	for (int i = 0; i < 2 && bdfs[i]; i++)
@@ -698,8 +705,9 @@ FIXTURE_TEARDOWN(kept_window)
 	teardown();
 }
 
-/* The kernel's drivers have the default window. */
-static void refused_for_good(struct __test_metadata *const _metadata)
+/* @result is what the kernel's drivers get. */
+static void refused_for_good(struct __test_metadata *const _metadata,
+			     int result)
 {
 	struct user user;
 
@@ -709,11 +717,11 @@ static void refused_for_good(struct __test_metadata *const _metadata)
 	user_give_back(&user);
 	for (int i = 0; i < 2 && bdfs[i]; i++) {
 		drop_driver(bdfs[i]);
-		EXPECT_EQ(0, map_single(bdfs[i], 32));
+		EXPECT_EQ(result, map_single(bdfs[i], 32));
 	}
 }
 
-/* With all of memory */
+/* With all of memory, and the default window is not restored. */
 TEST_F(kept_window, of_kernel)
 {
 	struct user user;
@@ -725,12 +733,13 @@ TEST_F(kept_window, of_kernel)
 		SKIP(return, "the PE has no window for all of memory, or is banned from it");
 	bind_all("vfio-pci");
 	refuse(REMOVE_WINDOW ":0:1:" RTAS_ERROR ";"
-	       H_STUFF_TCE "@%#x:0:1:" H_PARAMETER,
+	       H_STUFF_TCE "@%#x:0:1:" H_PARAMETER ";"
+	       RESET_WINDOWS ":0:1:" RTAS_ERROR,
 	       get_number(pe_node(bdfs[0]), DIRECT_WINDOW));
 	EXPECT_EQ(-EIO, user_take(&user));
 	EXPECT_TRUE(has_refused());
 	user_give_back(&user);
-	refused_for_good(_metadata);
+	refused_for_good(_metadata, -EINVAL);
 }
 
 /* Memory could not be mapped in it, so that the driver does not have it. */
@@ -746,7 +755,7 @@ TEST_F(kept_window, of_kernel_not_mapped)
 		SKIP(return, "the PE has no window for all of memory, or is banned from it");
 	EXPECT_FALSE(has_property(bdfs[0], DIRECT_WINDOW));
 	drop_driver(bdfs[0]);
-	refused_for_good(_metadata);
+	refused_for_good(_metadata, 0);
 }
 
 /* The next user does not reach what this one has mapped. */
@@ -763,7 +772,7 @@ TEST_F(kept_window, of_user)
 	       get_number(pe_node(bdfs[0]), DYNAMIC_WINDOW));
 	user_give_back(&user);
 	EXPECT_TRUE(has_refused());
-	refused_for_good(_metadata);
+	refused_for_good(_metadata, 0);
 }
 
 /*

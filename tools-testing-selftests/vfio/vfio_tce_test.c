@@ -1355,7 +1355,12 @@ TEST_F(spapr, create_refused)
 					  self->iova - DATA_OFFSET));
 	locked = locked_kb();
 
-	/* None, less than a page, and not a power of two of them */
+	/* Less than a page of memory, none, and not a power of two of them */
+	args.page_shift = 12;
+	args.window_size = page / 2;
+	ASSERT_EQ(-1, ioctl(self->container, VFIO_IOMMU_SPAPR_TCE_CREATE,
+			    &args));
+	ASSERT_EQ(EINVAL, errno);
 	args.page_shift = 16;
 	for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
 		args.window_size = sizes[i];
