@@ -231,7 +231,7 @@ show_sums()
 show_rows()
 {
 	[[ -s $LINT/spent ]] || return 0
-	awk '{ cpu[$1] += $3 } END { for (row in cpu) printf "%s %d\n", row, cpu[row] }' "$LINT/spent" |
+	awk '{ cpu[$1] += $2 + $3 } END { for (row in cpu) printf "%s %d\n", row, cpu[row] }' "$LINT/spent" |
 		sort -k 2nr | paste -sd, | sed 's/,/, /g; s/^/processor seconds of the configurations: /'
 }
 
@@ -239,6 +239,31 @@ show_rows()
 number()
 {
 	awk -F'\t' -v result="$1" '$3 == result' "$RESULTS" | wc -l
+}
+
+# wrong_rows: what is wrong with the table
+wrong_rows()
+{
+	awk '
+		/^(#|$)/ { next }
+		$1 == "when" { named[$2]; next }
+		seen[$1]++ { print "the row " $1 " is there twice" }
+		NF < 5 { print "the row " $1 " has no fragments" }
+		$3 != "kernel" && !($3 in named) { print "the row " $1 " is built when " $3 ", and there is no such line" }
+		' "$TOP/scripts/conf/lint"
+}
+
+# compilers: of the architectures of the table the kernel's name and the compiler's
+# prefix, for $LINT/compilers, as to read the other table takes longer
+compilers()
+{
+	local arch
+
+	awk '!/^(#|$)/ && $1 != "when" && !seen[$2]++ { print $2 }' "$TOP/scripts/conf/lint" |
+		while read -r arch; do
+			use_arch "$arch"
+			echo "$arch $KARCH $CROSS_COMPILE"
+		done
 }
 
 CHECKS=()

@@ -9,7 +9,6 @@
 #   configured	what its .config was made from
 #   merge.log	what the kernel's merge_config.sh said when it was made
 #   log		what make said last
-#   time	the processor time that this took, the user's and the kernel's
 #   reports	what the compiler and sparse say of each object: OBJECT, cc or sparse, TEXT
 #   state	the commit that all this is of, and how it was built. A folder without it
 #		was left in the middle of a build, and begins again.
@@ -34,31 +33,6 @@ rows()
 	done < <(grep -Ev '^(#|$|when\s)' "$TOP/scripts/conf/lint")
 }
 
-# wrong_rows: what is wrong with the table
-wrong_rows()
-{
-	awk '
-		/^(#|$)/ { next }
-		$1 == "when" { named[$2]; next }
-		seen[$1]++ { print "the row " $1 " is there twice" }
-		NF < 5 { print "the row " $1 " has no fragments" }
-		$3 != "kernel" && !($3 in named) { print "the row " $1 " is built when " $3 ", and there is no such line" }
-		' "$TOP/scripts/conf/lint"
-}
-
-# compilers: of the architectures of the table the kernel's name and the compiler's
-# prefix, for $LINT/compilers, as to read the other table takes longer
-compilers()
-{
-	local arch
-
-	awk '!/^(#|$)/ && $1 != "when" && !seen[$2]++ { print $2 }' "$TOP/scripts/conf/lint" |
-		while read -r arch; do
-			use_arch "$arch"
-			echo "$arch $KARCH $CROSS_COMPILE"
-		done
-}
-
 # row NAME: its line of the table, as variables
 row()
 {
@@ -66,6 +40,7 @@ row()
 
 	# shellcheck disable=SC2034	# for checks/build
 	read -r NAME BUILT_ARCH WHEN sparse words < <(grep -E "^$1\s" "$TOP/scripts/conf/lint")
+	# shellcheck disable=SC2034	# for checks/build
 	read -r _ KARCH CROSS_COMPILE < <(grep "^$BUILT_ARCH " "$LINT/compilers")
 	OUT=$LINT/o/$NAME
 	CHECKER=()
