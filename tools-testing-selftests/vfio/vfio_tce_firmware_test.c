@@ -393,6 +393,15 @@ static u64 default_window_lots(void)
 	       (512 * SZ_4K);
 }
 
+/* @result is what a mapping of each device gets. */
+static void kernel_maps(struct __test_metadata *const _metadata, int result)
+{
+	for (int i = 0; i < 2 && bdfs[i]; i++) {
+		drop_driver(bdfs[i]);
+		EXPECT_EQ(result, map_single(bdfs[i], 32));
+	}
+}
+
 /* VFIO gets the PE: the default window is cleared behind what is refused. */
 TEST_F(default_window, clear_of_window_refused)
 {
@@ -436,10 +445,7 @@ TEST_F(default_window, kept)
 	EXPECT_EQ(0, user_take(&user));
 	user_give_back(&user);
 
-	for (int i = 0; i < 2 && bdfs[i]; i++) {
-		drop_driver(bdfs[i]);
-		EXPECT_EQ(0, map_single(bdfs[i], 32));
-	}
+	kernel_maps(_metadata, 0);
 }
 
 /* If it is not restored, either, the kernel's drivers have it as it is. */
@@ -465,10 +471,7 @@ TEST_F(default_window, kept_and_not_restored)
 	user_give_back(&user);
 	refuse_nothing();
 
-	for (int i = 0; i < 2 && bdfs[i]; i++) {
-		drop_driver(bdfs[i]);
-		EXPECT_EQ(0, map_single(bdfs[i], 32));
-	}
+	kernel_maps(_metadata, 0);
 	vfio_had_it();
 	for (int i = 0; i < 2 && bdfs[i]; i++)
 		EXPECT_EQ(0, map_single(bdfs[i], 32));
@@ -715,10 +718,7 @@ static void refused_for_good(struct __test_metadata *const _metadata,
 	bind_all("vfio-pci");
 	EXPECT_EQ(-EIO, user_take(&user));
 	user_give_back(&user);
-	for (int i = 0; i < 2 && bdfs[i]; i++) {
-		drop_driver(bdfs[i]);
-		EXPECT_EQ(result, map_single(bdfs[i], 32));
-	}
+	kernel_maps(_metadata, result);
 }
 
 /* With all of memory, and the default window is not restored. */
